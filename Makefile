@@ -1,0 +1,40 @@
+# Needs Python 3.10 or newer with its venv module, and make. Everything else is installed into $(VENV).
+
+PORT ?= 8000
+PYTHON ?= python3
+# One environment for each Python: `PYTHON=python3.12 make test` leaves .venv alone.
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+BIN = $(VENV)/bin
+
+.PHONY: help demo test check clean
+
+help:  ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-example  ## Run the shop with an embedded Polar on 127.0.0.1:8000 (PORT=… for another port)
+	@$(BIN)/python -m example_project.demo --port $(PORT)
+
+test: $(VENV)/.installed-test  ## Run the tests, with coverage
+	$(BIN)/python -m pytest --cov
+
+check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python manage.py makemigrations --check --settings tests.settings
+
+clean:  ## Remove the virtual environments and what tools left behind
+	rm -rf .venv .venv-* $(VENV) build dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# The stamps say what is installed, and are older than pyproject.toml when that has changed.
+$(VENV)/.installed-%: pyproject.toml | $(VENV)/.made
+	@echo "Installing the package and its dependency group \"$*\" into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --editable . --group $*
+	@touch $@
+
+# Dependency groups need pip 25.1; a Debian's own may be older.
+$(VENV)/.made:
+	@echo "Making a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@

@@ -1,0 +1,187 @@
+"""The shop with customers and orders of every status, on a Polar of its own: `make demo`, or
+
+    python -m example_project.demo --port 8000
+
+Everything runs in this one process, on a database that is new each time, and ends with it. With POLAR_ACCESS_TOKEN set
+(in the environment or in .env) the shop talks to Polar itself, to the sandbox unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import django
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.test import override_settings
+from django.utils import timezone
+
+from polar_portal.conf import conf
+from polar_portal.testing import FakePolar
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+PASSWORD = "demo"
+
+ACCOUNTS = {
+    "ada": "a customer with orders of every status",
+    "bob": "another customer",
+    "carol": "not known to Polar: her checkout was made without external_customer_id",
+    "sam": "staff, may look at purchases and download invoices",
+    "admin": "staff, may do everything",
+}
+
+#: Whose; what (and what is special about it); for how many cents; what `FakePolar.add_order` is told. The newest first.
+ORDERS: list[tuple[str, str, int, dict[str, Any]]] = [
+    ("ada", "Earl Grey (paid, invoice ready)", 1200, {"invoice": True}),
+    ("ada", "Sencha (paid, invoice not made yet)", 1600, {}),
+    ("ada", "Oolong (paid, no billing details)", 1900, {"billing_name": None, "billing_address": None}),
+    ("ada", "Tea of the month (pending)", 900, {"status": "pending"}),
+    ("ada", "Teapot (refunded)", 4800, {"status": "refunded", "invoice": True}),
+    ("ada", "Six cups (partially refunded)", 3600, {"status": "partially_refunded", "invoice": True}),
+    ("ada", "Kettle (void)", 7200, {"status": "void"}),
+    ("ada", "Tea strainer (draft)", 600, {"status": "draft"}),
+    ("bob", "Darjeeling (paid, invoice ready)", 1400, {"invoice": True}),
+    ("bob", "Tea of the month (paid, invoice not made yet)", 900, {}),
+    ("carol", "Rooibos (paid, invoice ready)", 1100, {"invoice": True}),
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m example_project.demo", description="Run the demo shop.")
+    parser.add_argument("--port", type=int, default=8000, help="where on 127.0.0.1 (default: 8000)")
+    port: int = parser.parse_args().port
+    # Set even where they are ignored, as a shell does for what it starts in the background.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        with ExitStack() as stack:
+            serve(port, stack)
+    except KeyboardInterrupt:
+        say("\nThe demo has ended.\n")
+    return 0
+
+
+def stop(number: int, frame: object) -> None:
+    """End as Ctrl-C does, once: an impatient second one must not break off the tidying up."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def serve(port: int, stack: ExitStack) -> None:
+    """Serve until a signal comes. `stack` undoes what has been set up by then."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="polar-portal-demo-"))
+    # These go before the developer's own environment and .env. Without DEBUG, error pages are the shop's own.
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "example_project.settings",
+        "DATABASE_URL": f"sqlite:///{quote(folder)}/demo.sqlite3",
+        "CACHE_URL": "locmemcache://",
+        "ALLOWED_HOSTS": "127.0.0.1,localhost",
+        "DEBUG": "False",
+    }
+    django.setup()
+    try:
+        server = ThreadedWSGIServer(("127.0.0.1", port), WSGIRequestHandler)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"The demo can't use port {port} ({error}). Choose another one: PORT=8123 make demo")
+    stack.enter_context(server)
+
+    call_command("migrate", verbosity=0)
+    users = add_users()
+    if settings.POLAR_ACCESS_TOKEN:
+        try:
+            call_command("check")
+        except CommandError as error:
+            sys.exit(str(error))
+        explanation = explain_polar(users)
+    else:
+        polar = FakePolar(name="Leaf and Kettle")
+        base_url = stack.enter_context(polar.serve())
+        stack.enter_context(override_settings(POLAR_ACCESS_TOKEN=polar.access_token, POLAR_BASE_URL=base_url))
+        add_orders(polar, users)
+        explanation = "It runs on a Polar of its own. Nothing leaves this computer, nothing is kept."
+
+    # Both need Django to be set up.
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+    from django.core.wsgi import get_wsgi_application
+
+    server.set_app(StaticFilesHandler(get_wsgi_application()))
+    accounts = "\n".join(f"  {name:<6} {what}" for name, what in ACCOUNTS.items())
+    address = f"http://127.0.0.1:{server.server_port}"
+    say(
+        f"\nThe shop is at {address}/ and its admin at {address}/admin/\n\n"
+        f"Sign in as one of these. The password is always: {PASSWORD}\n\n{accounts}\n\n"
+        f"{explanation}\n\nCtrl-C ends it.\n\n"
+    )
+    server.serve_forever()
+
+
+def add_users() -> dict[str, User]:
+    from django.contrib.auth.hashers import make_password
+    from django.contrib.auth.models import Permission, User
+
+    password = make_password(PASSWORD)  # once: it takes its time on purpose
+    users = {name: User.objects.create(username=name, password=password) for name in ACCOUNTS}
+    User.objects.filter(username__in=["sam", "admin"]).update(is_staff=True)
+    User.objects.filter(username="admin").update(is_superuser=True)
+    users["sam"].user_permissions.set(Permission.objects.filter(codename__in=["view_purchase", "download_invoice"]))
+    return users
+
+
+def add_orders(polar: FakePolar, users: dict[str, User]) -> None:
+    """Make the customers and their orders at Polar, and the shop's purchases that belong to them."""
+    from example_project.shop.models import Purchase
+
+    customers = {
+        "ada": polar.add_customer(str(users["ada"].pk), name="Ada Lovelace"),
+        "bob": polar.add_customer(str(users["bob"].pk), name="Bob Ross"),
+        "carol": polar.add_customer(None, name="Carol Shaw"),
+    }
+    now = timezone.now()
+    # The oldest first, as they would have come; their numbers follow.
+    for age, (name, title, price, more) in reversed(list(enumerate(ORDERS, start=1))):
+        product, created_at, tax = title.split(" (")[0], now - timedelta(days=9 * age), price // 6
+        order = polar.add_order(
+            customers[name], product=product, amount=price - tax, tax_amount=tax, created_at=created_at, **more
+        )
+        Purchase.objects.create(
+            user=users[name],
+            product_name=title,
+            amount=order.total_amount,
+            currency=order.currency,
+            polar_order_id=order.id,
+            created_at=created_at,
+        )
+    Purchase.objects.create(
+        user=users["ada"], product_name="Tea tasting (paid in cash, no order at Polar)", amount=2500
+    )
+
+
+def explain_polar(users: dict[str, User]) -> str:
+    """Say how to get real orders into the shop."""
+    ids = "\n".join(f"  {name:<6} {user.pk}" for name, user in users.items())
+    return (
+        f"It talks to Polar at {conf.POLAR_BASE_URL}. It begins without purchases, and forgets those you add.\n\n"
+        "Make a checkout for one of these users, with this external_customer_id:\n\n"
+        f"{ids}\n\nPay it, then add a purchase with the order's id in the admin, at shop/purchase/add/."
+    )
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from django.contrib import admin
+
+from example_project.shop.models import Purchase
+from polar_portal.admin import InvoiceActionMixin
+
+
+@admin.register(Purchase)
+class PurchaseAdmin(InvoiceActionMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ["product_name", "user", "price", "created_at", "polar_order_id"]
+    list_select_related = ["user"]
+    search_fields = ["product_name", "user__username", "polar_order_id"]
+    autocomplete_fields = ["user"]

@@ -1,0 +1,330 @@
+"""Polar's API over HTTP: one method per endpoint. Knows HTTP and JSON, nothing of users, database or cache.
+
+The only module that imports `requests`. Each call is a prepared request through one adapter per process, never a
+`requests.Session`: no cookie jar that customers would share, no `.netrc` that would replace the token, no redirect that
+would carry it elsewhere.
+
+Statuses and error codes are as measured on Polar's open-source server in August 2026.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+
+from polar_portal import __version__
+from polar_portal.api import deadline, presigned, schemas
+from polar_portal.conf import Secret, conf
+from polar_portal.exceptions import (
+    BillingDetailsMissing,
+    InvoiceNotGenerated,
+    NotACustomer,
+    NotPermitted,
+    OrderNotEligible,
+    OrderNotFound,
+    PolarError,
+    PolarMisconfigured,
+    PolarUnavailable,
+    RateLimited,
+    TokenRefused,
+)
+
+T = TypeVar("T")
+
+POLAR_VERSION = "2026-04"
+LARGEST_ANSWER = 1024 * 1024
+#: Seconds after which a customer is told to come back when Polar does not say.
+COME_BACK = 30
+
+Failure = PolarError | PolarMisconfigured | TokenRefused
+
+
+class _Adapter(HTTPAdapter):
+    """requests' own adapter over connections that end in time."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = deadline.POOL_CLASSES
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = deadline.POOL_CLASSES
+        return manager
+
+
+@functools.cache
+def transport() -> HTTPAdapter:
+    """Return this process's adapter, whose connections all API calls share."""
+    # More kept connections than a worker has threads: none is thrown away after use.
+    return _Adapter(pool_connections=10, pool_maxsize=128, max_retries=0)
+
+
+# Two processes that read from one inherited socket would get each other's answers.
+os.register_at_fork(after_in_child=transport.cache_clear)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    data: Any = field(repr=False)
+    error: str
+    asked_at: float
+
+
+class Client:
+    """Polar's API with one token, for one click.
+
+    base_url: as conf.POLAR_BASE_URL.
+    token: an organization access token or a customer session's.
+    ends_at: the reading of `time.monotonic()` at which the click has to be over.
+
+    Every method raises PolarUnavailable, RateLimited, PolarMisconfigured or TokenRefused besides what it names.
+    """
+
+    def __init__(self, base_url: str, token: Secret, ends_at: float) -> None:
+        self._base_url = base_url
+        self._token = token
+        self._ends_at = ends_at
+
+    def create_customer_session(self, customer: Mapping[str, str]) -> schemas.IssuedSession:
+        """Make a session to act as `customer`. Raises NotACustomer when Polar does not know them."""
+        return self._call(
+            "POST",
+            "/v1/customer-sessions/",
+            lambda answer: schemas.IssuedSession.from_json(answer.data) if answer.status == 201 else None,
+            body=dict(customer),
+        )
+
+    def order(self, orders: str, polar_order_id: uuid.UUID) -> schemas.PortalOrder:
+        """Return one order. Raises OrderNotFound."""
+        return self._call(
+            "GET",
+            f"{orders}{polar_order_id}",
+            lambda answer: schemas.PortalOrder.from_json(answer.data) if answer.status == 200 else None,
+            polar_order_id=polar_order_id,
+        )
+
+    def invoice(self, orders: str, polar_order_id: uuid.UUID) -> schemas.Document:
+        """Return the address of the order's invoice. Raises InvoiceNotGenerated or OrderNotFound."""
+        return self._call("GET", f"{orders}{polar_order_id}/invoice", self._document, polar_order_id=polar_order_id)
+
+    def generate_invoice(self, orders: str, polar_order_id: uuid.UUID) -> None:
+        """Have the invoice made, which takes Polar a few seconds after this returns.
+
+        Raises OrderNotFound, OrderNotEligible or BillingDetailsMissing.
+        """
+        self._call(
+            "POST",
+            f"{orders}{polar_order_id}/invoice",
+            lambda answer: True if answer.status == 202 else None,
+            polar_order_id=polar_order_id,
+        )
+
+    def _document(self, answer: _Answer) -> schemas.Document | None:
+        if answer.status != 200:
+            return None
+        url = schemas.document_url(answer.data)
+        if not presigned.may_redirect_to(url, base_url=self._base_url, allowed_hosts=conf.POLAR_ALLOWED_DOCUMENT_HOSTS):
+            raise schemas.Nonsense("url: no address to send a browser to")
+        life = presigned.life_left(url, date=answer.headers.get("Date"), now=answer.asked_at)
+        if life is None:
+            return schemas.Document(url=url, expires_at=None)
+        return schemas.Document(url=url, expires_at=datetime.fromtimestamp(answer.asked_at + life, tz=timezone.utc))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[_Answer], T | None],
+        *,
+        body: Mapping[str, Any] | None = None,
+        polar_order_id: uuid.UUID | None = None,
+    ) -> T:
+        outcome = self._outcome(method, path, read, body)
+        if isinstance(outcome, (PolarError, PolarMisconfigured, TokenRefused)):
+            if isinstance(outcome, PolarError):
+                outcome.polar_order_id = polar_order_id
+            # Made below but raised only here: a traceback, and so a DEBUG page, then holds no frame whose variables
+            # are requests, bodies or tokens.
+            raise outcome
+        return outcome
+
+    def _outcome(
+        self, method: str, path: str, read: Callable[[_Answer], T | None], body: Mapping[str, Any] | None
+    ) -> T | Failure:
+        """Make the call, again where that is safe, and return what it gave or the failure to raise."""
+        started = time.monotonic()
+        ends_at = min(started + conf.POLAR_REQUEST_TIMEOUT, self._ends_at)
+        what = f"{method} {path}"
+        tries = 0
+        while True:
+            tries += 1
+            result = self._exchange(method, path, body, ends_at)
+            again = tries == 1 and (
+                (isinstance(result, _Broken) and (method == "GET" or not result.may_have_arrived))
+                or (isinstance(result, _Answer) and method == "GET" and result.status in {502, 503, 504})
+            )
+            if not again or time.monotonic() >= ends_at:
+                break
+        took = f"after {time.monotonic() - started:.2f} s" + (", twice" if tries == 2 else "")
+        if isinstance(result, _Broken):
+            return PolarUnavailable(f"{what}: {result.reason} {took}", retry_after=COME_BACK)
+        if 200 <= result.status < 300:
+            try:
+                value = read(result)
+                problem = "" if value is not None else "unexpected status"
+            except schemas.Nonsense as nonsense:
+                value, problem = None, str(nonsense)
+            if value is not None:
+                return value
+            return PolarUnavailable(
+                f"{what}: {result.status} that makes no sense ({problem}) {took}", retry_after=COME_BACK
+            )
+        return _failure(result, f"{what}: {result.status} {result.error or 'without an error code'} {took}")
+
+    def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None, ends_at: float) -> _Answer | _Broken:
+        asked_at = time.time()
+        try:
+            with deadline.until(ends_at):
+                response = transport().send(
+                    self._request(method, path, body),
+                    stream=True,
+                    timeout=deadline.time_left(),
+                    verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+                    proxies=get_environ_proxies(self._base_url, no_proxy=None),
+                )
+                try:
+                    content = response.raw.read(LARGEST_ANSWER + 1, decode_content=True)
+                finally:
+                    response.raw.close()
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # ValueError: header lines that http.client can't read. What the error says is not repeated: it holds URLs.
+            return _Broken.by(error)
+        if len(content) > LARGEST_ANSWER:
+            return _Broken("an answer over 1 MiB")
+        try:
+            data = json.loads(content) if content else None
+        except (ValueError, RecursionError):
+            data = None
+        code = data.get("error") if isinstance(data, dict) else None
+        return _Answer(
+            status=response.status_code,
+            headers=response.headers,
+            data=data,
+            error=code if isinstance(code, str) and re.fullmatch(r"\w{1,60}", code, re.ASCII) else "",
+            asked_at=asked_at,
+        )
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> requests.PreparedRequest:
+        return requests.Request(
+            method,
+            self._base_url + path,
+            headers={
+                "Accept": "application/json",
+                "Authorization": f"Bearer {self._token.reveal()}",
+                "Polar-Version": POLAR_VERSION,
+                "User-Agent": f"django-polar-portal/{__version__}",
+            },
+            json=body,
+        ).prepare()
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """No answer, or none that could be read to its end."""
+
+    reason: str
+    may_have_arrived: bool = True
+
+    @classmethod
+    def by(cls, error: Exception) -> _Broken:
+        cause: object = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else error
+        cause = cause.reason if isinstance(cause, urllib3.exceptions.MaxRetryError) else cause
+        # ConnectTimeoutError includes NewConnectionError and, of that, NameResolutionError. Nothing else proves that
+        # the request did not arrive.
+        if isinstance(cause, urllib3.exceptions.ConnectTimeoutError):
+            kind = "connecting failed" if isinstance(cause, urllib3.exceptions.NewConnectionError) else "timed out"
+            return cls(f"{kind} ({type(cause).__name__})", may_have_arrived=False)
+        if isinstance(error, (requests.Timeout, TimeoutError, urllib3.exceptions.TimeoutError)):
+            return cls("timed out")
+        return cls(f"the connection broke ({type(cause).__name__})")
+
+
+def _failure(answer: _Answer, message: str) -> Failure:
+    """Say what an error answer means. The same status means different things: the body's `error` decides."""
+    status, error = answer.status, answer.error
+    if status == 401:
+        return TokenRefused(message)
+    if status == 403 and error == "insufficient_scope":
+        scope = re.search(r'scope="([\w:. ]{1,100})"', answer.headers.get("WWW-Authenticate", ""))
+        return PolarMisconfigured(
+            f"POLAR_ACCESS_TOKEN lacks the scope {scope[1] if scope else 'that this needs'}. ({message})"
+        )
+    if status == 403 and error == "NotPermitted":
+        return NotPermitted(message)
+    if status == 404 and error == "InvoiceDoesNotExist":
+        return InvoiceNotGenerated(message)
+    if status == 404 and error == "ResourceNotFound":
+        return OrderNotFound(message)
+    if status == 404 and not error:
+        return PolarMisconfigured(
+            "This server has no such route: POLAR_SERVER or POLAR_BASE_URL does not lead to Polar's API, "
+            f"or it no longer knows version {POLAR_VERSION}. ({message})"
+        )
+    if status == 409 and error == "OrderNotEligibleForInvoice":
+        return OrderNotEligible(message)
+    if status == 422:
+        return _unprocessable(answer, message)
+    if status == 429:
+        return RateLimited(message, retry_after=_retry_after(answer, 60))
+    return PolarUnavailable(message, retry_after=_retry_after(answer, COME_BACK))
+
+
+def _unprocessable(answer: _Answer, message: str) -> Failure:
+    if answer.error == "MissingInvoiceBillingDetails":
+        return BillingDetailsMissing(message)
+    detail = answer.data.get("detail") if isinstance(answer.data, dict) else None
+    refused = {
+        tuple(part for part in item["loc"] if isinstance(part, str)): item.get("msg")
+        for item in (detail if isinstance(detail, list) else [])
+        if isinstance(item, dict) and isinstance(item.get("loc"), list)
+    }
+    if ("path", "id") in refused:
+        return OrderNotFound(message)
+    for name in ("external_customer_id", "customer_id", "member_id", "external_member_id"):
+        said = refused.get(("body", name))
+        if answer.error == "PolarRequestValidationError" and isinstance(said, str):
+            if "is required" in said:
+                return PolarMisconfigured(
+                    "This customer is a team: POLAR_CUSTOMER_RESOLVER must also give member_id or "
+                    f"external_member_id. ({message})"
+                )
+            return NotACustomer(f"{NotACustomer.default_message} ({message})")
+    if any(place[:1] == ("body",) and place[-1].endswith(("customer_id", "member_id")) for place in refused):
+        return PolarMisconfigured(f"POLAR_CUSTOMER_RESOLVER gives an id that Polar can't read. ({message})")
+    return PolarUnavailable(message, retry_after=COME_BACK)
+
+
+def _retry_after(answer: _Answer, default: int) -> int:
+    """Seconds until asking again, 1 to 3600, whatever is sent: a number, a date, nonsense or nothing."""
+    said = answer.headers.get("Retry-After", "")
+    if re.fullmatch(r"[0-9]{1,9}", said):
+        seconds = float(said)
+    else:
+        moment = presigned.epoch(said)
+        seconds = default if moment is None else moment - answer.asked_at
+    return int(min(max(seconds, 1), 3600))

@@ -1,0 +1,124 @@
+"""Connections whose every wait ends at one moment.
+
+urllib3's timeouts bound one socket operation each, so a server that sends a byte now and then, or a host with several
+dead addresses, holds a call for as long as it likes: 11 s and 13 s were seen for `timeout=1`. Here each address and
+each read is given only the time that is left. Name resolution is the exception: the operating system bounds it alone.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import create_connection
+
+_ends_at: ContextVar[float | None] = ContextVar("polar_portal_call_ends_at", default=None)
+
+
+@contextmanager
+def until(ends_at: float) -> Iterator[None]:
+    """Let every wait of the connections below end at `ends_at`, a reading of `time.monotonic()`."""
+    before = _ends_at.set(ends_at)
+    try:
+        yield
+    finally:
+        _ends_at.reset(before)
+
+
+def time_left() -> float:
+    """Return the seconds that this call still has; raise TimeoutError when there are none."""
+    ends_at = _ends_at.get()
+    left = 0.0 if ends_at is None else ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time for this call is over")
+    return left
+
+
+class _Reader(io.RawIOBase):
+    """A socket's bytes; each read waits no longer than the time that is left."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(time_left())
+        return self._raw.readinto(buffer)  # type: ignore[attr-defined, no-any-return]  # typeshed leaves it out
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock))  # type: ignore[attr-defined]  # BufferedReader's
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        host = self._dns_host.strip("[]")
+        try:
+            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+        except OSError as error:  # gaierror; the rest is what resolvers of odd systems raise
+            raise NameResolutionError(host, self, socket.gaierror(*error.args)) from None
+        timed_out = False
+        for attempts_left, info in zip(range(len(found), 0, -1), found, strict=True):
+            try:
+                # An even share, so that one address that swallows everything leaves time for the others.
+                return create_connection(
+                    (str(info[4][0]), self.port),
+                    time_left() / attempts_left,
+                    source_address=self.source_address,
+                    socket_options=self.socket_options,
+                )
+            except TimeoutError:
+                timed_out = True
+            except OSError:
+                timed_out = False
+        if timed_out:
+            raise ConnectTimeoutError(self, "timed out while connecting")
+        raise NewConnectionError(self, "no address accepted a connection")
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+POOL_CLASSES = {"http": _Pool, "https": _SecurePool}
+
+
+class _WithoutQuery(logging.Filter):
+    """Keep query strings of our calls out of urllib3's debug log: a signed URL's signature stands there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _ends_at.get() is not None and isinstance(record.args, tuple):
+            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQuery())

@@ -1,0 +1,216 @@
+"""What is kept in Django's cache: signed URLs, one attempt at a time and its outcome, and what not to ask again yet.
+
+The cache is a convenience. When it fails, a click goes on without it: slower, never with another answer. Values are
+plain (strings, numbers, dicts of them), hold no token and no address, and are checked when they are read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.cache import InvalidCacheBackendError, caches
+
+from polar_portal.conf import conf
+from polar_portal.exceptions import DocumentPending, PolarError, PolarMisconfigured
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds that an attempt's outcome stays to be shared, and that others wait for it.
+OUTCOME_LIFE = 10
+LONGEST_WAIT = 2.0
+#: A cache that needs longer than this for one command is not used again in the same click.
+TOO_SLOW = 0.5
+
+PREFIX = "polar_portal:1"
+
+
+FAILURES = {kind.code: kind for kind in PolarError.__subclasses__()}
+
+
+class ClickCache:
+    """Django's cache for the length of one click.
+
+    ends_at: the reading of `time.monotonic()` at which the click has to be over.
+    """
+
+    def __init__(self, ends_at: float) -> None:
+        try:
+            self._cache = caches[conf.POLAR_CACHE_ALIAS]
+        except InvalidCacheBackendError:
+            raise PolarMisconfigured(
+                f"POLAR_CACHE_ALIAS is {conf.POLAR_CACHE_ALIAS!r}, which is none of CACHES."
+            ) from None
+        self._ends_at = ends_at
+        self.broken = False
+
+    def get_many(self, keys: list[str]) -> dict[str, Any]:
+        found = self._do("get_many", keys, default={})
+        return found if isinstance(found, dict) else {}
+
+    def get(self, key: str) -> Any:
+        return self._do("get", key)
+
+    def set(self, key: str, value: Any, seconds: float) -> None:
+        """Keep `value` for `seconds`, whole ones, at least one: a fraction would be none, and none for ever."""
+        self._do("set", key, value, max(1, math.floor(seconds)))
+
+    def add(self, key: str, value: Any, seconds: float) -> bool | None:
+        """Keep `value` if there is none yet. None: the cache failed and did not say."""
+        added = self._do("add", key, value, max(1, math.floor(seconds)))
+        return None if self.broken else bool(added)
+
+    def release(self, key: str) -> None:
+        """Delete a lock. Tried even when the cache has failed in this click: a lock left behind stops others."""
+        broken, self.broken = self.broken, False
+        self._do("delete", key)
+        self.broken = broken
+
+    def count(self, key: str, seconds: int) -> int:
+        """Count one more under `key`, which is forgotten `seconds` after the first, and return how many."""
+        if self.add(key, 1, seconds):
+            return 1
+        counted = self._do("incr", key)
+        return counted if isinstance(counted, int) else 1
+
+    def _do(self, command: str, *args: Any, default: Any = None) -> Any:
+        if self.broken:
+            return default
+        started = time.monotonic()
+        try:
+            result = getattr(self._cache, command)(*args)
+        except Exception as error:  # noqa: BLE001 - each backend raises its own; pickle and sockets raise theirs
+            if isinstance(error, ValueError) and command == "incr":
+                return default  # the counter lapsed between the two commands
+            # Not what the error says: the address it names may hold a password.
+            self._give_up(f"failed at {command} ({type(error).__name__})")
+            return default
+        if time.monotonic() - started > TOO_SLOW:
+            self._give_up(f"needed over {TOO_SLOW} s for {command}")
+        return result
+
+    def _give_up(self, why: str) -> None:
+        self.broken = True
+        logger.warning("The cache %r %s; this click goes on without it.", conf.POLAR_CACHE_ALIAS, why)
+
+    # One attempt at a time
+
+    def once(
+        self,
+        key: str,
+        find: Callable[[], T | None],
+        work: Callable[[], T],
+        pack: Callable[[T], Any] = lambda result: None,
+        unpack: Callable[[Any], T | None] = lambda outcome: None,
+    ) -> T:
+        """Return what `work` gives, while no other process or thread does the same work for `key`.
+
+        find: looks whether the work was done meanwhile; gives the result, or None, or raises its failure.
+        pack: turns a result that `find` will not find into a plain value for those who wait; None for the others.
+        unpack: reads what `pack` made.
+
+        Failures are shared with those who waited for them. With only successes shared, 50 clicks on a failing Polar
+        made 45 calls and took 10 s; with failures shared, 2 calls and 0.24 s. Raises DocumentPending to those who have
+        waited long enough.
+        """
+        lock, attempt = f"{key}:attempt", secrets.token_hex(8)
+        # In whole seconds, and longer than any holder can take.
+        life = max(2, math.ceil(conf.POLAR_CLICK_BUDGET) + 1)
+        give_up_at = min(time.monotonic() + LONGEST_WAIT, self._ends_at)
+        while True:
+            began = time.monotonic()
+            if (added := self.add(lock, attempt, life)) is None:
+                return work()
+            if added:
+                return self._as_holder(key, attempt, began + life, find, work, pack)
+            holder = self.get(lock)
+            if isinstance(holder, str) and holder:
+                outcome = self._wait(lock, holder, f"{key}:outcome:{holder}", give_up_at)
+                if failure := _unpack_failure(outcome):
+                    raise failure
+                if (shared := unpack(outcome)) is not None:
+                    return shared
+                if time.monotonic() >= give_up_at and not self.broken:
+                    raise DocumentPending("Another click is asking Polar for the same.", retry_after=1)
+            if self.broken or time.monotonic() >= give_up_at:
+                return work()  # a cache that says "taken" but not by whom
+            if (found := find()) is not None:
+                return found
+
+    def _as_holder(
+        self,
+        key: str,
+        attempt: str,
+        lapses_at: float,
+        find: Callable[[], T | None],
+        work: Callable[[], T],
+        pack: Callable[[T], Any],
+    ) -> T:
+        outcome = None
+        try:
+            # Once more: another attempt may have ended between our first look and our lock.
+            if (result := find()) is None:
+                result = work()
+                outcome = pack(result)
+            return result
+        except (PolarError, PolarMisconfigured) as failure:
+            outcome = None if failure.remembered else _pack_failure(failure)
+            raise
+        finally:
+            if outcome is not None:
+                self.set(f"{key}:outcome:{attempt}", outcome, OUTCOME_LIFE)
+            # Only while it is surely ours; a second later it may be somebody else's.
+            if time.monotonic() < lapses_at - 1:
+                self.release(f"{key}:attempt")
+
+    def _wait(self, lock: str, holder: str, outcome: str, until: float) -> Any:
+        """Wait until the holder's outcome is there (return it), its lock is gone, or time is up (return None)."""
+        pause = 0.01
+        while not self.broken and (left := until - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.1)
+            seen = self.get_many([lock, outcome])
+            if outcome in seen:
+                return seen[outcome]
+            if seen.get(lock) != holder:
+                return None
+        return None
+
+
+def _pack_failure(failure: PolarError | PolarMisconfigured) -> dict[str, Any]:
+    order_id = getattr(failure, "polar_order_id", None)
+    return {
+        "failure": failure.code,
+        "message": str(failure),
+        "retry_after": getattr(failure, "retry_after", None),
+        "fields": getattr(failure, "fields", {}),
+        "polar_order_id": order_id.hex if isinstance(order_id, uuid.UUID) else None,
+    }
+
+
+def _unpack_failure(outcome: Any) -> PolarError | PolarMisconfigured | None:
+    if not isinstance(outcome, dict):
+        return None
+    code, message = outcome.get("failure"), str(outcome.get("message") or "")
+    failure: PolarError | PolarMisconfigured
+    if code == PolarMisconfigured.code:
+        failure = PolarMisconfigured(message)
+    elif code in FAILURES:
+        order_id, retry_after = outcome.get("polar_order_id"), outcome.get("retry_after")
+        failure = FAILURES[code](
+            message,
+            polar_order_id=uuid.UUID(order_id) if order_id else None,
+            retry_after=retry_after if isinstance(retry_after, int) else None,
+            fields=outcome.get("fields"),
+        )
+    else:
+        return None
+    failure.remembered = True
+    return failure

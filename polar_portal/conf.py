@@ -1,0 +1,163 @@
+"""Every setting of polar_portal, under its own name, read from Django's settings when it is used.
+
+>>> from polar_portal.conf import conf
+>>> conf.POLAR_CLICK_BUDGET
+10.0
+
+This is the only module that reads Django's settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from polar_portal.exceptions import PolarMisconfigured
+
+SERVERS = {
+    "production": "https://api.polar.sh",
+    "sandbox": "https://sandbox-api.polar.sh",
+}
+
+
+class Secret:
+    """A string that is not shown by accident: `repr` and `str` hide it, pickling refuses; `reveal()` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('…')"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A Secret is not to be pickled.")
+
+
+class Conf:
+    @property
+    def POLAR_ACCESS_TOKEN(self) -> Secret:
+        """The organization's access token."""
+        token = getattr(settings, "POLAR_ACCESS_TOKEN", None)
+        if not token:
+            raise PolarMisconfigured(
+                "POLAR_ACCESS_TOKEN is not set. Create an organization access token in Polar's settings with the "
+                "scopes customer_sessions:write and orders:read."
+            )
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
+            raise PolarMisconfigured("POLAR_ACCESS_TOKEN is not a token: it holds spaces, line ends or odd characters.")
+        return Secret(token)
+
+    @property
+    def POLAR_SERVER(self) -> str:
+        """`"production"` or `"sandbox"`."""
+        server: str = getattr(settings, "POLAR_SERVER", "production")
+        if server not in SERVERS:
+            raise PolarMisconfigured(f"POLAR_SERVER is {server!r}; it must be 'production' or 'sandbox'.")
+        return server
+
+    @property
+    def POLAR_BASE_URL(self) -> str:
+        """Where Polar's API is, without a slash at its end; by default what POLAR_SERVER says."""
+        base_url = getattr(settings, "POLAR_BASE_URL", None)
+        if not base_url:
+            return SERVERS[self.POLAR_SERVER]
+        try:
+            parts = urlsplit(base_url)
+            sound = (
+                parts.scheme in {"http", "https"}
+                and bool(parts.hostname)
+                and (parts.port is None or parts.port > 0)
+                and parts.username is None
+                and not parts.query
+                and not parts.fragment
+                and base_url.isascii()
+                and base_url.isprintable()
+                and " " not in base_url
+            )
+        except (AttributeError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise PolarMisconfigured(
+                "POLAR_BASE_URL must look like 'https://api.polar.sh': http or https, a host, no user name, no query."
+            )
+        return str(base_url).rstrip("/")
+
+    @property
+    def POLAR_WEBHOOK_SECRET(self) -> list[Secret]:
+        """The secrets that sign webhook deliveries; several while rotating."""
+        secrets = getattr(settings, "POLAR_WEBHOOK_SECRET", None) or []
+        return [Secret(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
+
+    @property
+    def POLAR_RETURN_URL(self) -> str:
+        """Where Polar's hosted portal leads back to; empty: nowhere."""
+        return getattr(settings, "POLAR_RETURN_URL", None) or ""
+
+    @property
+    def POLAR_CUSTOMER_RESOLVER(self) -> str:
+        """Dotted path of the function that says which customer of Polar a user is."""
+        return getattr(settings, "POLAR_CUSTOMER_RESOLVER", "polar_portal.customers.by_primary_key")
+
+    @property
+    def POLAR_CACHE_ALIAS(self) -> str:
+        """Which of Django's caches keeps signed URLs."""
+        return getattr(settings, "POLAR_CACHE_ALIAS", "default")
+
+    @property
+    def POLAR_URL_MIN_LIFE(self) -> float:
+        """Seconds that a cached signed URL must still have to be used again."""
+        return self._seconds("POLAR_URL_MIN_LIFE", 60, least=0)
+
+    @property
+    def POLAR_REQUEST_TIMEOUT(self) -> float:
+        """Seconds for one call to Polar, from connecting to the last byte of the body."""
+        return self._seconds("POLAR_REQUEST_TIMEOUT", 5, least=0.001)
+
+    @property
+    def POLAR_CLICK_BUDGET(self) -> float:
+        """Seconds that one click may take, whatever Polar does."""
+        return self._seconds("POLAR_CLICK_BUDGET", 10, least=0.001)
+
+    @property
+    def POLAR_ALLOWED_DOCUMENT_HOSTS(self) -> list[str]:
+        """Hosts that documents may come from, `.suffix` allowed; empty: any https host."""
+        hosts = getattr(settings, "POLAR_ALLOWED_DOCUMENT_HOSTS", [])
+        if not isinstance(hosts, (list, tuple, set, frozenset)) or not all(isinstance(host, str) for host in hosts):
+            raise PolarMisconfigured("POLAR_ALLOWED_DOCUMENT_HOSTS must be a list of host names.")
+        return list(hosts)
+
+    @property
+    def secret_keys(self) -> list[str | bytes]:
+        """Django's SECRET_KEY, then its SECRET_KEY_FALLBACKS."""
+        return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+
+    @property
+    def user_model(self) -> str:
+        """Django's AUTH_USER_MODEL."""
+        return settings.AUTH_USER_MODEL
+
+    @staticmethod
+    def _seconds(name: str, default: float, *, least: float) -> float:
+        value = getattr(settings, name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= 86400:
+            raise PolarMisconfigured(f"{name} must be a number of seconds, not {value!r}.")
+        return float(value)
+
+
+conf = Conf()

@@ -1,0 +1,159 @@
+"""Which customer of Polar a user is, and the kept session to act as them.
+
+The only module that can read a kept session's token.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import Error as DatabaseFailure
+from django.db import connections, router, transaction
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.utils.module_loading import import_string
+
+from polar_portal.conf import Secret, conf
+from polar_portal.exceptions import NotACustomer, PolarMisconfigured
+from polar_portal.models import CustomerSession
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
+
+    from polar_portal.api.schemas import IssuedSession
+
+logger = logging.getLogger(__name__)
+
+#: Renewed this long before it ends, so that it does not end on the way to Polar.
+RENEW_EARLY = timedelta(minutes=1)
+
+
+def by_primary_key(user: Any) -> dict[str, str]:
+    """The default of POLAR_CUSTOMER_RESOLVER: checkouts were created with `external_customer_id=str(user.pk)`."""
+    return {"external_customer_id": str(user.pk)}
+
+
+def resolve(user: Any) -> dict[str, str]:
+    """Ask POLAR_CUSTOMER_RESOLVER which customer of Polar `user` is.
+
+    Returns what POST /v1/customer-sessions/ wants: exactly one of `external_customer_id` and `customer_id`, perhaps
+    `member_id` or `external_member_id`. Raises NotACustomer for nobody, for a user who is signed out or not saved, and
+    when the resolver says None; PolarMisconfigured when it says something else.
+    """
+    if user is None or not user.is_authenticated or user.pk is None:
+        raise NotACustomer("Nobody is signed in, so there is no customer.")
+    path = conf.POLAR_CUSTOMER_RESOLVER
+    try:
+        resolver = import_string(path)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise PolarMisconfigured(f"POLAR_CUSTOMER_RESOLVER is {path!r}, which can't be imported.") from error
+    customer = resolver(user)
+    if customer is None:
+        raise NotACustomer(f"{path} says that this user is no customer.")
+    if (
+        not isinstance(customer, Mapping)
+        or len(customer.keys() & {"external_customer_id", "customer_id"}) != 1
+        or not customer.keys() <= {"external_customer_id", "customer_id", "member_id", "external_member_id"}
+        or not all(isinstance(value, str) and value for value in customer.values())
+    ):
+        raise PolarMisconfigured(
+            f"{path} must return a dict with exactly one of 'external_customer_id' and 'customer_id', perhaps with "
+            "'member_id' or 'external_member_id', all of them non-empty strings, or None."
+        )
+    return dict(customer)
+
+
+def scopes(*who: Any) -> dict[str, str | bytes]:
+    """Return who may share what, as a keyed hash: one for SECRET_KEY, then one for each of SECRET_KEY_FALLBACKS.
+
+    Keyed, so that neither a cache key nor a row tells a customer's id, which may be an e-mail address.
+    """
+    value = json.dumps(who, sort_keys=True)
+    return {
+        salted_hmac("polar_portal.scope", value, secret=key, algorithm="sha256").hexdigest(): key
+        for key in conf.secret_keys
+    }
+
+
+@dataclass(frozen=True)
+class KeptSession:
+    token: Secret
+    polar_customer_id: uuid.UUID
+
+
+def find_session(
+    user: Any, among: Mapping[str, str | bytes], *, other_than: Secret | None = None
+) -> KeptSession | None:
+    """Return the user's session for one of these scopes, if there is one that lives for another minute.
+
+    among: scopes with the key each was made with; the first is the current one.
+    other_than: a token that Polar has refused.
+    """
+    rows = CustomerSession.objects.filter(
+        user_id=user.pk, scope__in=list(among), expires_at__gt=timezone.now() + RENEW_EARLY
+    )
+    connection = connections[rows.db]
+    try:
+        # A savepoint where the host has a transaction: a failed query would leave it unusable.
+        with transaction.atomic(using=rows.db) if connection.in_atomic_block else nullcontext():
+            kept = list(rows)
+    except DatabaseFailure as error:
+        logger.warning("Kept customer sessions can't be read (%s); a new one is made.", type(error).__name__)
+        return None
+    for row in sorted(kept, key=lambda row: list(among).index(row.scope)):
+        token = _decrypt(row.encrypted_token, row.scope, among[row.scope])
+        if token and token != other_than:
+            return KeptSession(token, row.polar_customer_id)
+    return None
+
+
+def keep_session(user: Any, scope: str, key: str | bytes, issued: IssuedSession, asked_at: datetime) -> KeptSession:
+    """Keep a session that Polar has just made, if the database lets us; it is good to use either way.
+
+    asked_at: the moment, by our clock, before Polar was asked; its life counts from then.
+    """
+    try:
+        # Its own savepoint: whatever happens here leaves the host's transaction usable.
+        with transaction.atomic(using=router.db_for_write(CustomerSession)):
+            CustomerSession.objects.update_or_create(
+                user_id=user.pk,
+                scope=scope,
+                defaults={
+                    "polar_customer_id": issued.polar_customer_id,
+                    "encrypted_token": _encrypt(issued.token, scope, key),
+                    "created_at": asked_at,
+                    "expires_at": asked_at + timedelta(seconds=min(issued.life, 86400)),
+                },
+            )
+    except DatabaseFailure as error:
+        logger.warning("A customer session can't be kept (%s); the next click makes a new one.", type(error).__name__)
+    return KeptSession(issued.token, issued.polar_customer_id)
+
+
+def _fernet(scope: str, key: str | bytes) -> Fernet:
+    """The cipher of one scope: a row copied to another user or customer can't be read there."""
+    from cryptography.fernet import Fernet  # here: 10 ms that Django's start need not take
+
+    digest = salted_hmac("polar_portal.customer_session", scope, secret=key, algorithm="sha256").digest()
+    return Fernet(base64.urlsafe_b64encode(digest))
+
+
+def _encrypt(token: Secret, scope: str, key: str | bytes) -> str:
+    return _fernet(scope, key).encrypt(token.reveal().encode()).decode()
+
+
+def _decrypt(text: str, scope: str, key: str | bytes) -> Secret | None:
+    from cryptography.fernet import InvalidToken
+
+    try:
+        return Secret(_fernet(scope, key).decrypt(text.encode()).decode())
+    except (InvalidToken, ValueError):
+        return None  # another SECRET_KEY, or a damaged row: it is simply replaced

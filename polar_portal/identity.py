@@ -1,0 +1,194 @@
+"""Who asks Polar: a customer or the organization, with which token, and on whose account limits count."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.utils import timezone
+
+from polar_portal import customers
+from polar_portal.cache import PREFIX, ClickCache
+from polar_portal.conf import Secret, conf
+from polar_portal.exceptions import (
+    NotACustomer,
+    PolarMisconfigured,
+    PolarUnavailable,
+    RateLimited,
+    TokenRefused,
+)
+
+if TYPE_CHECKING:
+    from polar_portal.api.client import Client
+
+T = TypeVar("T")
+
+#: Seconds for which "not a customer" is believed.
+ABSENCE_LIFE = 60
+#: Sessions that one user may cause in a minute; Polar counts them against the whole organization.
+SESSIONS_A_MINUTE = 6
+
+
+class Identity(ABC):
+    """Somebody who may ask Polar, for the length of one click.
+
+    scope: who may share what this identity gets; part of every cache key.
+    orders: the root of the endpoints this identity uses.
+    """
+
+    orders: str
+    scope: str
+
+    def __init__(self) -> None:
+        self.ends_at = time.monotonic() + conf.POLAR_CLICK_BUDGET
+        self.cache = ClickCache(self.ends_at)
+        self.base_url = conf.POLAR_BASE_URL
+
+    def key(self, kind: str, polar_order_id: uuid.UUID | None = None) -> str:
+        """Return the cache key for what this identity, and nobody else, may share."""
+        return f"{PREFIX}:{self.scope}:{kind}" + (f":{polar_order_id.hex}" if polar_order_id else "")
+
+    @property
+    @abstractmethod
+    def limit_key(self) -> str:
+        """The cache key under which a reached limit is remembered for whom Polar counts it."""
+
+    @property
+    def memory_keys(self) -> list[str]:
+        """The cache keys that may say: do not ask now. See `recall`."""
+        return [self.limit_key]
+
+    def recall(self, seen: dict[str, Any]) -> None:
+        """Raise what `seen`, read from the cache under `memory_keys`, says that Polar would answer."""
+        until = seen.get(self.limit_key)
+        if isinstance(until, (int, float)) and (left := until - time.time()) > 0:
+            failure = RateLimited("Polar's rate limit was reached a moment ago.", retry_after=_whole_seconds(left))
+            failure.remembered = True
+            raise failure
+
+    @abstractmethod
+    def call(self, ask: Callable[[Client], T]) -> T:
+        """Return what `ask` gives with a client that holds this identity's token."""
+
+    def _ask(self, ask: Callable[[Client], T], token: Secret) -> T:
+        # Here, so that `requests` loads at the first call and not when Django starts.
+        from polar_portal.api.client import Client
+
+        try:
+            return ask(Client(self.base_url, token, self.ends_at))
+        except RateLimited as limited:
+            # Polar's retry-after says 60 and never counts down: whoever asks again before it is over is told the same.
+            seconds = limited.retry_after or 60
+            self.cache.set(self.limit_key, time.time() + seconds, seconds)
+            raise
+
+
+class OrganizationIdentity(Identity):
+    """The seller: the organization's own token and the merchant's endpoints."""
+
+    orders = "/v1/orders/"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._token = conf.POLAR_ACCESS_TOKEN
+        self.scope = next(iter(customers.scopes("organization", self.base_url, self._token.reveal())))
+
+    @property
+    def limit_key(self) -> str:
+        return self.key("limit")
+
+    def call(self, ask: Callable[[Client], T]) -> T:
+        try:
+            return self._ask(ask, self._token)
+        except TokenRefused as refused:
+            message = str(refused)
+        raise PolarMisconfigured(
+            f"Polar refuses POLAR_ACCESS_TOKEN at {self.base_url}: it is expired, revoked, or made for another "
+            f"server (see POLAR_SERVER). ({message})"
+        )
+
+
+class CustomerIdentity(Identity):
+    """A signed-in user, as the customer that the resolver says they are.
+
+    Raises NotACustomer when there is nobody or the resolver says so. The resolver runs at every click, and its answer
+    is part of the scope: a user who is mapped to another customer never meets what the former one's session brought.
+    """
+
+    orders = "/v1/customer-portal/orders/"
+
+    def __init__(self, user: Any) -> None:
+        super().__init__()
+        self._user = user
+        self._customer = customers.resolve(user)
+        self._scopes = customers.scopes("customer", self.base_url, str(user.pk), self._customer)
+        self.scope = next(iter(self._scopes))
+
+    @property
+    def limit_key(self) -> str:
+        # Polar counts all tokens of one customer together, whichever user or member they were made for.
+        customer = {name: value for name, value in self._customer.items() if name.endswith("customer_id")}
+        return f"{PREFIX}:{next(iter(customers.scopes('limit', self.base_url, customer)))}:limit"
+
+    @property
+    def _absent_key(self) -> str:
+        return self.key("absent")
+
+    @property
+    def memory_keys(self) -> list[str]:
+        return [self.limit_key, self._absent_key]
+
+    def recall(self, seen: dict[str, Any]) -> None:
+        super().recall(seen)
+        known = seen.get(self._absent_key)
+        if isinstance(known, dict) and isinstance(known.get("absent"), str):
+            absent = NotACustomer(known["absent"])
+            absent.remembered = True
+            raise absent
+
+    def call(self, ask: Callable[[Client], T]) -> T:
+        session = self._find_session() or self._make_session()
+        try:
+            return self._ask(ask, session.token)
+        except TokenRefused:
+            refused = session.token
+        session = self._find_session(other_than=refused) or self._make_session(other_than=refused)
+        try:
+            return self._ask(ask, session.token)
+        except TokenRefused as again:
+            message = str(again)
+        raise PolarUnavailable(f"Polar refuses a session that it has just made. ({message})", retry_after=30)
+
+    def _find_session(self, other_than: Secret | None = None) -> customers.KeptSession | None:
+        return customers.find_session(self._user, self._scopes, other_than=other_than)
+
+    def _make_session(self, other_than: Secret | None = None) -> customers.KeptSession:
+        """Make a session, unless somebody else makes one for this scope at this moment."""
+
+        def make() -> customers.KeptSession:
+            organization = OrganizationIdentity()
+            organization.cache, organization.ends_at = self.cache, self.ends_at
+            made = f"{PREFIX}:{next(iter(customers.scopes('sessions', str(self._user.pk))))}:sessions"
+            seen = self.cache.get_many([made, *organization.memory_keys])
+            organization.recall(seen)
+            if isinstance(count := seen.get(made), int) and count >= SESSIONS_A_MINUTE:
+                raise RateLimited(
+                    f"This user has caused {count} new sessions at Polar within a minute.", retry_after=60
+                )
+            asked_at = timezone.now()
+            try:
+                issued = organization.call(lambda client: client.create_customer_session(self._customer))
+            except NotACustomer as absent:
+                self.cache.set(self._absent_key, {"absent": str(absent)}, ABSENCE_LIFE)
+                raise
+            self.cache.count(made, 60)
+            return customers.keep_session(self._user, self.scope, self._scopes[self.scope], issued, asked_at)
+
+        return self.cache.once(self.key("session"), lambda: self._find_session(other_than), make)
+
+
+def _whole_seconds(left: float) -> int:
+    return int(min(max(left, 1), 3600))

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from polar_portal.conf import conf
+
+
+class CustomerSession(models.Model):
+    """A session at Polar to act as one user's customer, kept to be used again until it ends.
+
+    The token is kept as ciphertext that only `polar_portal.customers` can read. Several rows for one user are possible:
+    one for each scope, that is for each customer (and server) that the user has been mapped to.
+    """
+
+    user = models.ForeignKey(conf.user_model, on_delete=models.CASCADE, related_name="+", verbose_name=_("user"))
+    scope = models.CharField(_("scope"), max_length=64, editable=False)
+    polar_customer_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar customer id"), db_index=True)
+    encrypted_token = models.TextField(_("encrypted token"), editable=False)
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created"), default=timezone.now)
+    expires_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("expires"), db_index=True)
+
+    class Meta:
+        verbose_name = _("customer session")
+        verbose_name_plural = _("customer sessions")
+        constraints = [
+            models.UniqueConstraint(fields=["user", "scope"], name="polar_portal_one_session_per_user_and_scope")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.polar_customer_id} ({self.expires_at:%Y-%m-%d %H:%M})"
+
+
+class Order(models.Model):
+    """What this site knows of an order at Polar. A mirror: Polar's answer is the truth.
+
+    It has no user column. Rows belong to a user only through the `polar_customer_id` that Polar returned for that
+    user's own session.
+    """
+
+    polar_order_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar order id"), primary_key=True)
+    polar_customer_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar customer id"))
+    status = models.CharField(_("status"), max_length=50)
+    number = models.CharField(_("invoice number"), max_length=255, blank=True)
+    description = models.TextField(_("description"), blank=True)
+    currency = models.CharField(_("currency"), max_length=10)
+    total_amount = models.BigIntegerField(_("total"), help_text=_("In the currency's smallest unit."))
+    refunded_amount = models.BigIntegerField(_("refunded"), default=0)
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created"))
+    modified_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("modified"))
+
+    class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+        ordering = ["-created_at", "polar_order_id"]
+        indexes = [
+            models.Index(fields=["-created_at", "polar_order_id"], name="polar_portal_order_newest"),
+            models.Index(fields=["polar_customer_id", "-created_at"], name="polar_portal_order_customer"),
+        ]
+        permissions = [("download_invoice", _("Can download the invoices of all customers"))]
+
+    def __str__(self) -> str:
+        return self.number or str(self.polar_order_id)

@@ -1,0 +1,103 @@
+"""{% load polar_portal %}: links and buttons for an order, and its invoice's state for a page that shows one order."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.core.exceptions import ImproperlyConfigured
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from polar_portal.exceptions import (
+    DocumentPending,
+    InvoiceNotGenerated,
+    NotACustomer,
+    NotPermitted,
+    OrderNotEligible,
+    OrderNotFound,
+    PolarError,
+)
+from polar_portal.portal import CustomerPortal
+
+register = template.Library()
+
+
+@dataclass(frozen=True)
+class Invoice:
+    """The state of an order's invoice, as `{% polar_invoice order as invoice %}` gives it to a template.
+
+    status: `ready`, `not_generated`, `pending`, `not_eligible`, `not_found` or `unavailable`.
+    url: our own address for it, which never dies; "" without an order.
+    document_url, expires_at: the signed address and its end, for use at once; None unless ready.
+    retry_after: seconds after which looking again makes sense, or None.
+    """
+
+    status: str
+    url: str = ""
+    document_url: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    retry_after: int | None = None
+
+
+@register.simple_tag
+def polar_invoice_url(order: Any) -> str:
+    """Return the address that leads to the order's invoice, "" without an order. Polar is not asked.
+
+    order: a UUID, a string, or anything with `polar_order_id`.
+    """
+    order_id = _order_id(order)
+    return reverse("polar_portal:invoice", args=[order_id]) if order_id else ""
+
+
+@register.simple_tag
+def polar_invoice_button(order: Any) -> SafeString | str:
+    """Return a "Download invoice" button, nothing without an order. Polar is not asked."""
+    url = polar_invoice_url(order)
+    return render_to_string("polar_portal/button.html", {"url": url, "label": _("Download invoice")}) if url else ""
+
+
+@register.simple_tag(takes_context=True)
+def polar_invoice(context: template.Context, order: Any) -> Invoice:
+    """Ask for the state of the order's invoice: from the cache when it can, else from Polar.
+
+    For a page that shows a single order. Never raises, and never has an invoice made.
+    """
+    order_id = _order_id(order)
+    if order_id is None:
+        return Invoice("not_found")
+    request = context.get("request")
+    user = context.get("user") if request is None else getattr(request, "user", None)
+    url = polar_invoice_url(order_id)
+    try:
+        document = CustomerPortal(user).invoice(order_id)
+    except PolarError as failure:
+        return Invoice(_STATUSES.get(type(failure), "unavailable"), url, retry_after=failure.retry_after)
+    except ImproperlyConfigured:
+        return Invoice("unavailable", url)
+    return Invoice("ready", url, document.url, document.expires_at)
+
+
+_STATUSES: dict[type[PolarError], str] = {
+    InvoiceNotGenerated: "not_generated",
+    DocumentPending: "pending",
+    OrderNotEligible: "not_eligible",
+    OrderNotFound: "not_found",
+    NotACustomer: "not_found",
+    NotPermitted: "not_found",
+}
+
+
+def _order_id(order: Any) -> uuid.UUID | None:
+    order = getattr(order, "polar_order_id", order)
+    if isinstance(order, str):
+        try:
+            return uuid.UUID(order)
+        except ValueError:
+            return None
+    return order if isinstance(order, uuid.UUID) else None

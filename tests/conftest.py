@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+
+from polar_portal.testing import FakeCustomer, FakePolar
+
+JSON = {"accept": "application/json"}
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def ada(db: None) -> User:
+    return User.objects.create_user("ada")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob")
+
+
+@pytest.fixture
+def ada_at_polar(fake_polar: FakePolar, ada: User) -> FakeCustomer:
+    return fake_polar.add_customer(external_id=str(ada.pk), name="Ada Lovelace", email="ada@shop.example")
+
+
+@pytest.fixture
+def bob_at_polar(fake_polar: FakePolar, bob: User) -> FakeCustomer:
+    return fake_polar.add_customer(external_id=str(bob.pk), name="Bob Martin", email="bob@shop.example")
+
+
+Click = Callable[..., Any]
+
+
+@pytest.fixture
+def click() -> Click:
+    """Open an order's invoice as a user, the way a browser does; `json=True` the way a front end does."""
+
+    def click(user: User | None, order_id: UUID, query: str = "", *, json: bool = False, **headers: str) -> Any:
+        client = Client()
+        if user:
+            client.force_login(user)
+        asked = {**(JSON if json else {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}), **headers}
+        return client.get(reverse("polar_portal:invoice", args=[order_id]) + query, headers=asked)
+
+    return click
+
+
+@pytest.fixture
+def press() -> Click:
+    """Press "Make invoice" on an order's page, with Django's CSRF check really made."""
+
+    def press(user: User, order_id: UUID, *, json: bool = False) -> Any:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(user)
+        client.cookies["csrftoken"] = "0123456789abcdef0123456789abcdef"
+        return client.post(
+            reverse("polar_portal:invoice", args=[order_id]),
+            headers={**(JSON if json else {"accept": "text/html"}), "x-csrftoken": "0123456789abcdef0123456789abcdef"},
+        )
+
+    return press
+
+
+def asked(polar: FakePolar) -> list[str]:
+    """What Polar was asked, shortened: `GET invoice`, `POST invoice`, `GET order`, `POST session`."""
+    short = {"customer-sessions": "session"}
+    return [
+        f"{call.method} {short.get(name := call.path.rstrip('/').rsplit('/', 1)[-1], 'order' if '-' in name else name)}"
+        for call in polar.calls
+    ]
