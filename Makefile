@@ -24,7 +24,7 @@ check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
 	$(BIN)/python manage.py makemigrations --check --settings tests.settings
 
 clean:  ## Remove the virtual environments and what tools left behind
-	rm -rf .venv .venv-* $(VENV) build dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # The stamps say what is installed, and are older than pyproject.toml when that has changed.
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/.made

@@ -13,8 +13,10 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import timedelta
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -96,35 +98,49 @@ def serve(port: int, stack: ExitStack) -> None:
     except (OSError, OverflowError) as error:
         sys.exit(f"The demo can't use port {port} ({error}). Choose another one: PORT=8123 make demo")
     stack.enter_context(server)
+    address = f"http://127.0.0.1:{server.server_port}"
 
     call_command("migrate", verbosity=0)
     users = add_users()
-    if settings.POLAR_ACCESS_TOKEN:
-        try:
-            call_command("check")
-        except CommandError as error:
-            sys.exit(str(error))
-        explanation = explain_polar(users)
-    else:
-        polar = FakePolar(name="Leaf and Kettle")
-        base_url = stack.enter_context(polar.serve())
-        stack.enter_context(override_settings(POLAR_ACCESS_TOKEN=polar.access_token, POLAR_BASE_URL=base_url))
-        add_orders(polar, users)
-        explanation = "It runs on a Polar of its own. Nothing leaves this computer, nothing is kept."
+    explanation = with_polar(users, address) if settings.POLAR_ACCESS_TOKEN else with_a_polar_of_its_own(users, stack)
 
     # Both need Django to be set up.
     from django.contrib.staticfiles.handlers import StaticFilesHandler
     from django.core.wsgi import get_wsgi_application
 
     server.set_app(StaticFilesHandler(get_wsgi_application()))
-    accounts = "\n".join(f"  {name:<6} {what}" for name, what in ACCOUNTS.items())
-    address = f"http://127.0.0.1:{server.server_port}"
     say(
-        f"\nThe shop is at {address}/ and its admin at {address}/admin/\n\n"
-        f"Sign in as one of these. The password is always: {PASSWORD}\n\n{accounts}\n\n"
-        f"{explanation}\n\nCtrl-C ends it.\n\n"
+        f"\nThe shop is at {address}/ and its admin at {address}/admin/\n"
+        f"The password is always: {PASSWORD}\n\n{explanation}\n\nCtrl-C ends it.\n\n"
     )
     server.serve_forever()
+
+
+def with_a_polar_of_its_own(users: dict[str, User], stack: ExitStack) -> str:
+    """Start a Polar in this process, have the shop talk to it, and return what to tell about it."""
+    polar = FakePolar(name="Leaf and Kettle")
+    base_url = stack.enter_context(polar.serve())
+    stack.enter_context(override_settings(POLAR_ACCESS_TOKEN=polar.access_token, POLAR_BASE_URL=base_url))
+    add_orders(polar, users)
+    return (
+        f"Sign in as one of these:\n\n{table(ACCOUNTS)}\n\n"
+        "It runs on a Polar of its own. Nothing leaves this computer, nothing is kept."
+    )
+
+
+def with_polar(users: dict[str, User], address: str) -> str:
+    """See that the settings are sound, and return how to get real orders into the shop."""
+    try:
+        call_command("check", stdout=StringIO())
+    except CommandError as error:
+        sys.exit(str(error))
+    return (
+        f"It talks to Polar at {conf.POLAR_BASE_URL} and begins without purchases.\n"
+        "Make a checkout for one of these users, with this external_customer_id:\n\n"
+        f"{table({name: user.pk for name, user in users.items()})}\n\n"
+        "Pay it, sign in as admin, and add a purchase with the order's id; it is forgotten at the end:\n"
+        f"{address}/admin/shop/purchase/add/"
+    )
 
 
 def add_users() -> dict[str, User]:
@@ -168,14 +184,8 @@ def add_orders(polar: FakePolar, users: dict[str, User]) -> None:
     )
 
 
-def explain_polar(users: dict[str, User]) -> str:
-    """Say how to get real orders into the shop."""
-    ids = "\n".join(f"  {name:<6} {user.pk}" for name, user in users.items())
-    return (
-        f"It talks to Polar at {conf.POLAR_BASE_URL}. It begins without purchases, and forgets those you add.\n\n"
-        "Make a checkout for one of these users, with this external_customer_id:\n\n"
-        f"{ids}\n\nPay it, then add a purchase with the order's id in the admin, at shop/purchase/add/."
-    )
+def table(rows: Mapping[str, object]) -> str:
+    return "\n".join(f"  {name:<6} {value}" for name, value in rows.items())
 
 
 def say(text: str) -> None:

@@ -67,6 +67,9 @@ class InvoiceActionMixin(ModelAdmin):
                 request, _("Please select one order: several at once can't be downloaded yet."), messages.ERROR
             )
             return None
+        if not chosen[0]:
+            self.message_user(request, _("There is no order at Polar for this one: it has no id."), messages.ERROR)
+            return None
         try:
             OrganizationPortal().invoice(chosen[0])
         except (PolarError, PolarMisconfigured) as failure:
@@ -76,7 +79,12 @@ class InvoiceActionMixin(ModelAdmin):
         # form's submission that ends elsewhere, redirects included.
         order_id = chosen[0] if isinstance(chosen[0], uuid.UUID) else uuid.UUID(str(chosen[0]))
         address = reverse(f"{self.admin_site.name}:{self._polar_invoice_name}", args=[order_id])
-        context = {**self.admin_site.each_context(request), "title": _("The invoice is ready"), "document_url": address}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("The invoice is ready"),
+            "document_url": address,
+            "list_url": reverse(f"{self.admin_site.name}:{self._changelist_name}"),
+        }
         response = render(request, "admin/polar_portal/ready.html", context)
         response["Refresh"] = f"0; url={address}"
         response["Cache-Control"] = "private, no-store"

@@ -40,6 +40,9 @@ from polar_portal.portal import CustomerPortal, Document
 #: How often a waiting page comes back by itself before it offers a way out instead.
 LONGEST_WAIT = 20
 
+#: Seconds after which to come back when a failure does not say.
+COME_BACK = 30
+
 #: What a customer is told: a title and a text, by the failure's code.
 MESSAGES = {
     DocumentPending.code: (
@@ -129,13 +132,18 @@ class PortalView(View):
             failure = OrderNotFound()  # one answer for all: nobody learns which orders or customers exist
         title, text = MESSAGES[failure.code]
         retry_after = getattr(failure, "retry_after", None)
+        if failure.status == 503:
+            retry_after = retry_after or COME_BACK
         if self.wants_json:
             body: dict[str, Any] = {"error": failure.code, "detail": str(text)}
             if retry_after is not None:
                 body["retry_after"] = retry_after
             response: HttpResponse = JsonResponse(body, status=failure.status)
         else:
-            response = self.page("failure", {"code": failure.code, "title": title, "text": text}, failure.status)
+            context = {"code": failure.code, "title": title, "text": text}
+            if failure.status == 503:
+                context["retry_url"] = self.request.path
+            response = self.page("failure", context, failure.status)
         if retry_after is not None:
             response["Retry-After"] = str(retry_after)
         return response

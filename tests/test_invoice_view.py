@@ -170,6 +170,7 @@ def test_polar_away_or_talking_nonsense(
     response = click(ada, order.id)
     assert response.status_code == 503
     assert 1 <= int(response["Retry-After"]) <= 3600
+    assert f'<a href="/billing/orders/{order.id}/invoice/">Try again</a>' in response.text
     assert fake_polar.count("GET", "/invoice") == calls
     assert click(ada, order.id).status_code == 302  # and the next click works
 

@@ -82,7 +82,7 @@ def test_nothing_heavy_is_imported_when_django_starts() -> None:
         "heavy = ('requests', 'urllib3', 'cryptography', 'polar_portal.testing');"
         "print([name for name in heavy if name in sys.modules])"
     )
-    result = subprocess.run(  # noqa: S603 - our own code
+    result = subprocess.run(
         [sys.executable, "-c", code],
         env={"DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,
@@ -99,7 +99,7 @@ def test_pytest_starts_without_importing_ours_or_djangos() -> None:
         " or name.startswith('polar_portal') and name not in"
         " ('polar_portal', 'polar_portal.testing', 'polar_portal.testing.plugin')])"
     )
-    result = subprocess.run(  # noqa: S603 - our own code
+    result = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,

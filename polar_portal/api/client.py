@@ -13,6 +13,7 @@ import functools
 import json
 import os
 import re
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -73,7 +74,8 @@ def transport() -> HTTPAdapter:
 
 
 # Two processes that read from one inherited socket would get each other's answers.
-os.register_at_fork(after_in_child=transport.cache_clear)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=transport.cache_clear)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,14 @@ class Client:
 
     def invoice(self, orders: str, polar_order_id: uuid.UUID) -> schemas.Document:
         """Return the address of the order's invoice. Raises InvoiceNotGenerated or OrderNotFound."""
-        return self._call("GET", f"{orders}{polar_order_id}/invoice", self._document, polar_order_id=polar_order_id)
+        # Read here: a wrong setting then raises before there is a signed URL for a DEBUG page to show.
+        allowed_hosts = conf.POLAR_ALLOWED_DOCUMENT_HOSTS
+        return self._call(
+            "GET",
+            f"{orders}{polar_order_id}/invoice",
+            lambda answer: self._document(answer, allowed_hosts),
+            polar_order_id=polar_order_id,
+        )
 
     def generate_invoice(self, orders: str, polar_order_id: uuid.UUID) -> None:
         """Have the invoice made, which takes Polar a few seconds after this returns.
@@ -134,11 +143,11 @@ class Client:
             polar_order_id=polar_order_id,
         )
 
-    def _document(self, answer: _Answer) -> schemas.Document | None:
+    def _document(self, answer: _Answer, allowed_hosts: list[str]) -> schemas.Document | None:
         if answer.status != 200:
             return None
         url = schemas.document_url(answer.data)
-        if not presigned.may_redirect_to(url, base_url=self._base_url, allowed_hosts=conf.POLAR_ALLOWED_DOCUMENT_HOSTS):
+        if not presigned.may_redirect_to(url, base_url=self._base_url, allowed_hosts=allowed_hosts):
             raise schemas.Nonsense("url: no address to send a browser to")
         life = presigned.life_left(url, date=answer.headers.get("Date"), now=answer.asked_at)
         if life is None:
@@ -175,7 +184,11 @@ class Client:
             tries += 1
             result = self._exchange(method, path, body, ends_at)
             again = tries == 1 and (
-                (isinstance(result, _Broken) and (method == "GET" or not result.may_have_arrived))
+                (
+                    isinstance(result, _Broken)
+                    and not result.for_good
+                    and (method == "GET" or not result.may_have_arrived)
+                )
                 or (isinstance(result, _Answer) and method == "GET" and result.status in {502, 503, 504})
             )
             if not again or time.monotonic() >= ends_at:
@@ -215,7 +228,7 @@ class Client:
             # ValueError: header lines that http.client can't read. What the error says is not repeated: it holds URLs.
             return _Broken.by(error)
         if len(content) > LARGEST_ANSWER:
-            return _Broken("an answer over 1 MiB")
+            return _Broken("an answer over 1 MiB", for_good=True)
         try:
             data = json.loads(content) if content else None
         except (ValueError, RecursionError):
@@ -245,10 +258,11 @@ class Client:
 
 @dataclass(frozen=True)
 class _Broken:
-    """No answer, or none that could be read to its end."""
+    """No answer, or none that could be read to its end; `for_good` when asking again would bring the same."""
 
     reason: str
     may_have_arrived: bool = True
+    for_good: bool = False
 
     @classmethod
     def by(cls, error: Exception) -> _Broken:
@@ -261,6 +275,8 @@ class _Broken:
             return cls(f"{kind} ({type(cause).__name__})", may_have_arrived=False)
         if isinstance(error, (requests.Timeout, TimeoutError, urllib3.exceptions.TimeoutError)):
             return cls("timed out")
+        if isinstance(cause, urllib3.exceptions.SSLError) and isinstance(cause.args[0], ssl.SSLCertVerificationError):
+            return cls("the certificate does not verify", for_good=True)
         return cls(f"the connection broke ({type(cause).__name__})")
 
 

@@ -37,11 +37,15 @@ def until(ends_at: float) -> Iterator[None]:
 
 def time_left() -> float:
     """Return the seconds that this call still has; raise TimeoutError when there are none."""
-    ends_at = _ends_at.get()
-    left = 0.0 if ends_at is None else ends_at - time.monotonic()
+    left = _seconds_left()
     if left <= 0:
         raise TimeoutError("the time for this call is over")
     return left
+
+
+def _seconds_left() -> float:
+    ends_at = _ends_at.get()
+    return 0.0 if ends_at is None else ends_at - time.monotonic()
 
 
 class _Reader(io.RawIOBase):
@@ -82,7 +86,7 @@ class _Connection(HTTPConnection):
         for attempts_left, info in zip(range(len(found), 0, -1), found, strict=True):
             try:
                 # An even share, so that one address that swallows everything leaves time for the others.
-                return create_connection(
+                sock = create_connection(
                     (str(info[4][0]), self.port),
                     time_left() / attempts_left,
                     source_address=self.source_address,
@@ -92,6 +96,10 @@ class _Connection(HTTPConnection):
                 timed_out = True
             except OSError:
                 timed_out = False
+            else:
+                # What a TLS handshake, as a whole, waits: all that is left by now, not this address's share again.
+                sock.settimeout(max(_seconds_left(), 0.001))
+                return sock
         if timed_out:
             raise ConnectTimeoutError(self, "timed out while connecting")
         raise NewConnectionError(self, "no address accepted a connection")
@@ -113,12 +121,18 @@ POOL_CLASSES = {"http": _Pool, "https": _SecurePool}
 
 
 class _WithoutQuery(logging.Filter):
-    """Keep query strings of our calls out of urllib3's debug log: a signed URL's signature stands there."""
+    """Keep query strings of our calls out of urllib3's log: a signed URL's signature stands there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if _ends_at.get() is not None and isinstance(record.args, tuple):
+        if _ends_at.get() is None:
+            return True
+        if record.exc_info:
+            # Its warning of odd headers, which repeats them and the URL, with a traceback.
+            return False
+        if isinstance(record.args, tuple):
             record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
         return True
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQuery())
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_WithoutQuery())

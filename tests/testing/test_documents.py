@@ -134,7 +134,9 @@ class TestInvoice:
         polar.advance(60)
         polar.update_order(order, billing_name="Changed Meanwhile")
         assert ask(api, order).status_code == 404
+        polar.advance(1)
         polar.release_jobs()
+        assert order.modified_at == polar.now
         url = ask(api, order).json()["url"]
         assert "Ada Lovelace" in read(polar.download(url).body)
         assert order.billing_name == "Changed Meanwhile"
@@ -189,7 +191,7 @@ class TestReceipt:
 
     @pytest.mark.parametrize("status", ["pending", "void"])
     def test_orders_without_a_number_have_none(
-        self, api: Api, polar: FakePolar, ada: FakeCustomer, status: str
+        self, api: Api, polar: FakePolar, ada: FakeCustomer, status: Status
     ) -> None:
         order = polar.add_order(ada, status=status)
         response = ask(api, order, "receipt")
