@@ -60,7 +60,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(time_left())
-        return self._raw.readinto(buffer)  # type: ignore[attr-defined, no-any-return]  # typeshed leaves it out
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         super().close()
@@ -70,7 +70,7 @@ class _Reader(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock))  # type: ignore[attr-defined]  # BufferedReader's
+        self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock))
 
 
 class _Connection(HTTPConnection):

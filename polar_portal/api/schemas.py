@@ -17,7 +17,6 @@ from django.utils.dateparse import parse_datetime
 
 from polar_portal.conf import Secret
 
-
 #: Valid in JSON, but PostgreSQL refuses NUL, and half a surrogate pair can't be sent to a browser.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
