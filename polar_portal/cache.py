@@ -67,8 +67,8 @@ class ClickCache:
         added = self._do("add", key, value, max(1, math.floor(seconds)))
         return None if self.broken else bool(added)
 
-    def release(self, key: str) -> None:
-        """Delete a lock. Tried even when the cache has failed in this click: a lock left behind stops others."""
+    def delete(self, key: str) -> None:
+        """Delete a lock or an outdated URL. Tried even when the cache has failed in this click: left, it does harm."""
         broken, self.broken = self.broken, False
         self._do("delete", key)
         self.broken = broken
@@ -168,7 +168,7 @@ class ClickCache:
                 self.set(f"{key}:outcome:{attempt}", outcome, OUTCOME_LIFE)
             # Only while it is surely ours; a second later it may be somebody else's.
             if time.monotonic() < lapses_at - 1:
-                self.release(f"{key}:attempt")
+                self.delete(f"{key}:attempt")
 
     def _wait(self, lock: str, holder: str, outcome: str, until: float) -> Any:
         """Wait until the holder's outcome is there (return it), its lock is gone, or time is up (return None)."""

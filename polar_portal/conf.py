@@ -9,6 +9,7 @@ This is the only module that reads Django's settings.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -66,8 +67,8 @@ class Conf:
     @property
     def POLAR_SERVER(self) -> str:
         """`"production"` or `"sandbox"`."""
-        server: str = getattr(settings, "POLAR_SERVER", "production")
-        if server not in SERVERS:
+        server = getattr(settings, "POLAR_SERVER", "production")
+        if not isinstance(server, str) or server not in SERVERS:
             raise PolarMisconfigured(f"POLAR_SERVER is {server!r}; it must be 'production' or 'sandbox'.")
         return server
 
@@ -84,8 +85,7 @@ class Conf:
                 and bool(parts.hostname)
                 and (parts.port is None or parts.port > 0)
                 and parts.username is None
-                and not parts.query
-                and not parts.fragment
+                and not set(base_url) & set("?#")
                 and base_url.isascii()
                 and base_url.isprintable()
                 and " " not in base_url
@@ -102,7 +102,11 @@ class Conf:
     def POLAR_WEBHOOK_SECRET(self) -> list[Secret]:
         """The secrets that sign webhook deliveries; several while rotating."""
         secrets = getattr(settings, "POLAR_WEBHOOK_SECRET", None) or []
-        return [Secret(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
+        secrets = [secrets] if isinstance(secrets, str) else secrets
+        if not isinstance(secrets, (list, tuple)) or not all(isinstance(secret, str) for secret in secrets):
+            raise PolarMisconfigured("POLAR_WEBHOOK_SECRET must be a string, or a list of strings while rotating.")
+        # With an empty one anybody could sign.
+        return [Secret(secret) for secret in secrets if secret]
 
     @property
     def POLAR_RETURN_URL(self) -> str:
@@ -138,8 +142,13 @@ class Conf:
     def POLAR_ALLOWED_DOCUMENT_HOSTS(self) -> list[str]:
         """Hosts that documents may come from, `.suffix` allowed; empty: any https host."""
         hosts = getattr(settings, "POLAR_ALLOWED_DOCUMENT_HOSTS", [])
-        if not isinstance(hosts, (list, tuple, set, frozenset)) or not all(isinstance(host, str) for host in hosts):
-            raise PolarMisconfigured("POLAR_ALLOWED_DOCUMENT_HOSTS must be a list of host names.")
+        if not isinstance(hosts, (list, tuple, set, frozenset)) or not all(
+            isinstance(host, str) and re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:.]+\]", host, re.ASCII)
+            for host in hosts
+        ):
+            raise PolarMisconfigured(
+                "POLAR_ALLOWED_DOCUMENT_HOSTS must be a list of host names, like ['s3.amazonaws.com', '.example.com']."
+            )
         return list(hosts)
 
     @property
@@ -151,6 +160,11 @@ class Conf:
     def user_model(self) -> str:
         """Django's AUTH_USER_MODEL."""
         return settings.AUTH_USER_MODEL
+
+    @property
+    def use_tz(self) -> bool:
+        """Django's USE_TZ: whether its database fields want aware datetimes."""
+        return settings.USE_TZ
 
     @staticmethod
     def _seconds(name: str, default: float, *, least: float) -> float:

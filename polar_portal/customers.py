@@ -7,33 +7,30 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import uuid
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import Error as DatabaseFailure
-from django.db import connections, router, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 
 from polar_portal.conf import Secret, conf
 from polar_portal.exceptions import NotACustomer, PolarMisconfigured
-from polar_portal.models import CustomerSession
+from polar_portal.models import CustomerSession, Order, tolerating_database
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
     from polar_portal.api.schemas import IssuedSession
 
-logger = logging.getLogger(__name__)
-
 #: Renewed this long before it ends, so that it does not end on the way to Polar.
 RENEW_EARLY = timedelta(minutes=1)
+#: How many listed orders are remembered for a scope: 25 pages.
+MOST_LISTED = 500
 
 
 def by_primary_key(user: Any) -> dict[str, str]:
@@ -100,14 +97,9 @@ def find_session(
     rows = CustomerSession.objects.filter(
         user_id=user.pk, scope__in=list(among), expires_at__gt=timezone.now() + RENEW_EARLY
     )
-    connection = connections[rows.db]
-    try:
-        # A savepoint where the host has a transaction: a failed query would leave it unusable.
-        with transaction.atomic(using=rows.db) if connection.in_atomic_block else nullcontext():
-            kept = list(rows)
-    except DatabaseFailure as error:
-        logger.warning("Kept customer sessions can't be read (%s); a new one is made.", type(error).__name__)
-        return None
+    kept: list[CustomerSession] = []
+    with tolerating_database("Kept customer sessions can't be read; a new one is made"):
+        kept = list(rows)
     for row in sorted(kept, key=lambda row: list(among).index(row.scope)):
         token = _decrypt(row.encrypted_token, row.scope, among[row.scope])
         if token and token != other_than:
@@ -120,22 +112,42 @@ def keep_session(user: Any, scope: str, key: str | bytes, issued: IssuedSession,
 
     asked_at: the moment, by our clock, before Polar was asked; its life counts from then.
     """
-    try:
-        # Its own savepoint: whatever happens here leaves the host's transaction usable.
-        with transaction.atomic(using=router.db_for_write(CustomerSession)):
-            CustomerSession.objects.update_or_create(
-                user_id=user.pk,
-                scope=scope,
-                defaults={
-                    "polar_customer_id": issued.polar_customer_id,
-                    "encrypted_token": _encrypt(issued.token, scope, key),
-                    "created_at": asked_at,
-                    "expires_at": asked_at + timedelta(seconds=min(issued.life, 86400)),
-                },
-            )
-    except DatabaseFailure as error:
-        logger.warning("A customer session can't be kept (%s); the next click makes a new one.", type(error).__name__)
+    with tolerating_database("A customer session can't be kept; the next click makes a new one"):
+        CustomerSession.objects.update_or_create(
+            user_id=user.pk,
+            scope=scope,
+            defaults={
+                "polar_customer_id": issued.polar_customer_id,
+                "encrypted_token": _encrypt(issued.token, scope, key),
+                "created_at": asked_at,
+                "expires_at": asked_at + timedelta(seconds=min(issued.life, 86400)),
+            },
+        )
     return KeptSession(issued.token, issued.polar_customer_id)
+
+
+def remember_listed(user: Any, scope: str, order_ids: Sequence[uuid.UUID]) -> None:
+    """Note that Polar has listed these orders to this scope: they may be shown to it when Polar can't be reached."""
+    with tolerating_database("Which orders were listed can't be kept"):
+        for row in CustomerSession.objects.filter(user_id=user.pk, scope=scope):
+            if new := [each.hex for each in order_ids if each.hex not in row.listed_orders]:
+                known = [*new, *row.listed_orders][:MOST_LISTED]
+                CustomerSession.objects.filter(pk=row.pk).update(listed_orders=known)
+
+
+def forget_listed(user: Any, among: Mapping[str, str | bytes]) -> None:
+    """Forget which orders were listed: Polar does not permit it any more."""
+    with tolerating_database("Which orders were listed can't be forgotten"):
+        CustomerSession.objects.filter(user_id=user.pk, scope__in=list(among)).update(listed_orders=[])
+
+
+def listed(user: Any, among: Mapping[str, str | bytes]) -> QuerySet[Order]:
+    """Return what this site knows of the orders that Polar has listed to one of these scopes."""
+    known = Q(pk__in=[])
+    for row in CustomerSession.objects.filter(user_id=user.pk, scope__in=list(among)):
+        ids = [uuid.UUID(each) for each in row.listed_orders]
+        known |= Q(pk__in=ids, polar_customer_id=row.polar_customer_id)
+    return Order.objects.filter(known)
 
 
 def _fernet(scope: str, key: str | bytes) -> Fernet:

@@ -1,12 +1,18 @@
-"""The life of an invoice.
+"""The life of an invoice and of a receipt.
 
 cache has a URL with POLAR_URL_MIN_LIFE left ──────────────► READY
+             │ no
+edited, and Polar has only the old file ───────────────────► DocumentPending
              │ no
 GET …/invoice ── 200 ── keep for reuse ────────────────────► READY
              │ 404 InvoiceDoesNotExist ─ order draft/void ──► OrderNotEligible
              │                         ├ asked for lately ──► DocumentPending
              │                         └ else ─────────────► InvoiceNotGenerated ── generate ──► pending
              └ anything else ──────────────────────────────► its exception (see polar_portal.exceptions)
+
+GET …/receipt ── 200 ── keep for reuse ────────────────────► READY
+             │ 202 ────────────────────────────────────────► DocumentPending
+             └ 404 ReceiptNotAllocated ────────────────────► ReceiptUnavailable
 """
 
 from __future__ import annotations
@@ -14,96 +20,232 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from datetime import datetime, timezone
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from polar_portal.api import presigned
-from polar_portal.api.schemas import Document
-from polar_portal.conf import conf
-from polar_portal.exceptions import DocumentPending, InvoiceNotGenerated, OrderNotEligible
-from polar_portal.identity import Identity
+from django.utils.timezone import now
 
-#: Seconds between two questions whether a document is ready, however many tabs wait for it. Polar needs 4 to 10 s to
-#: make an invoice (measured 2026-08).
+from polar_portal.api import presigned
+from polar_portal.api.schemas import Document, PortalOrder
+from polar_portal.conf import conf
+from polar_portal.exceptions import DocumentPending, InvoiceNotGenerated, OrderNotEligible, PolarError
+from polar_portal.identity import CustomerIdentity, Identity
+from polar_portal.models import Order, from_field, to_field, tolerating_database
+
+#: Seconds between two questions whether an invoice is ready, however many tabs wait for it. Polar needs 4 to 10 s to
+#: make one (measured 2026-08).
 ASK_EVERY = 3
+#: The same for a receipt. Longer than one takes: each question that comes too early makes Polar render it once more.
+ASK_FOR_RECEIPT_EVERY = 6
 #: Seconds for which "Polar has been asked to make it" is believed; then the customer is offered to ask again.
 PENDING_LIFE = 120
 #: Seconds for which a URL that does not tell its end is used again.
 UNKNOWN_LIFE = 60
 #: Seconds within which asking Polar once more to make the same invoice would only queue a second job.
 GENERATE_EVERY = 15
+#: Seconds that an edited invoice is waited for in all, and after it has been asked for a second time.
+LONGEST_EDIT = 45
+LONGEST_SECOND_EDIT = 10
 
 
-def cached_invoice(identity: Identity, polar_order_id: uuid.UUID) -> Document | None:
-    """Return the invoice's address if the cache has one that may be handed out again. Polar is not asked."""
-    return _reusable(identity, identity.cache.get(identity.key("invoice", polar_order_id)))
+def cached(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> Document | None:
+    """Return the document's address if the cache has one that may be handed out again. Polar is not asked.
+
+    kind: "invoice" or "receipt".
+    """
+    return _reusable(identity, identity.cache.get(identity.key(kind, polar_order_id)))
 
 
 def invoice(identity: Identity, polar_order_id: uuid.UUID) -> Document:
     """Return the invoice's address, from the cache when it can, else from Polar."""
-    if document := cached_invoice(identity, polar_order_id):
-        return document
-    key = identity.key("invoice", polar_order_id)
-    pending_key = identity.key("pending", polar_order_id)
-    pending: dict[str, float] | None = None
 
-    def find() -> Document | None:
-        nonlocal pending
-        seen = identity.cache.get_many([key, pending_key, *identity.memory_keys])
-        if document := _reusable(identity, seen.get(key)):
-            return document
-        identity.recall(seen)
-        pending = _pending(seen.get(pending_key))
-        if pending and (wait := pending["asked"] + ASK_EVERY - time.time()) > 0:
-            raise _still_pending(polar_order_id, wait)
-        return None
-
-    def ask() -> Document:
-        asked_at = time.time()
+    def ask(pending: dict[str, float] | None) -> Document:
+        _wait_for_edit(identity, polar_order_id)
         try:
             document = identity.call(lambda client: client.invoice(identity.orders, polar_order_id))
         except InvoiceNotGenerated as missing:
             not_generated = missing
         else:
-            _keep(identity, key, document, asked_at)
+            # Somebody may have edited it while we asked: then this is the old file.
+            if _edited(polar_order_id):
+                raise _still_pending(polar_order_id, ASK_EVERY)
             return document
         if pending:
-            _remember_pending(identity, pending_key, since=pending["since"])
             raise _still_pending(polar_order_id, ASK_EVERY)
         # The same answer for an order that gets none for ever; only the order tells.
         order = identity.call(lambda client: client.order(identity.orders, polar_order_id))
+        failure: PolarError = not_generated
         if not order.may_have_invoice:
-            raise OrderNotEligible(f"A {order.status} order gets no invoice.", polar_order_id=polar_order_id)
-        raise not_generated
+            failure = OrderNotEligible(f"A {order.status} order gets no invoice.", polar_order_id=polar_order_id)
+        failure.order = order
+        raise failure
 
-    def pack(document: Document) -> dict[str, Any] | None:
-        # A URL that is not kept is still good for those who wait for it now.
-        return None if _reusable_for(document, time.time()) > 0 else _pack(document, time.time())
+    return _fetch(identity, "invoice", polar_order_id, ASK_EVERY, ask)
 
-    return identity.cache.once(key, find, ask, pack, _unpack)
+
+def receipt(identity: Identity, polar_order_id: uuid.UUID) -> Document:
+    """Return the receipt's address, from the cache when it can, else from Polar, which may have to render it first."""
+
+    def ask(pending: dict[str, float] | None) -> Document:
+        try:
+            return identity.call(lambda client: client.receipt(identity.orders, polar_order_id))
+        except DocumentPending:
+            since = pending["since"] if pending else time.time()
+        _remember_pending(identity, "receipt", polar_order_id, since=since)
+        raise _still_pending(polar_order_id, ASK_FOR_RECEIPT_EVERY)
+
+    return _fetch(identity, "receipt", polar_order_id, ASK_FOR_RECEIPT_EVERY, ask)
 
 
 def generate_invoice(identity: Identity, polar_order_id: uuid.UUID) -> None:
     """Ask Polar to make the invoice, unless it was asked within the last seconds."""
-    pending_key = identity.key("pending", polar_order_id)
 
     def find() -> bool | None:
-        seen = identity.cache.get_many([pending_key, *identity.memory_keys])
-        identity.recall(seen)
-        pending = _pending(seen.get(pending_key))
+        pending = _recall(identity, "invoice", polar_order_id)
         return True if pending and time.time() < pending["since"] + GENERATE_EVERY else None
 
     def ask() -> bool:
-        identity.call(lambda client: client.generate_invoice(identity.orders, polar_order_id))
-        _remember_pending(identity, pending_key, since=time.time())
+        _post(identity, polar_order_id)
         return True
 
     identity.cache.once(identity.key("generate", polar_order_id), find, ask)
 
 
-def _keep(identity: Identity, key: str, document: Document, fetched_at: float) -> None:
-    if (seconds := _reusable_for(document, fetched_at)) > 0:
-        identity.cache.set(key, _pack(document, fetched_at), seconds)
+def _post(identity: Identity, polar_order_id: uuid.UUID) -> None:
+    identity.call(lambda client: client.generate_invoice(identity.orders, polar_order_id))
+    _remember_pending(identity, "invoice", polar_order_id, since=time.time())
+
+
+# After an edit
+
+
+def forget_after_edit(identity: Identity, before: PortalOrder, after: PortalOrder) -> None:
+    """Note that Polar's file of this invoice, and our kept address of it, show what `before` was.
+
+    The note is in the database, so that it outlives the cache. Without a file that could be old there is none.
+    """
+    # Somebody has asked for it lately: a job may have read the old details.
+    running = _pending(identity.cache.get(_pending_key(identity, "invoice", before.id))) is not None
+    if before.is_invoice_generated or running:
+        with tolerating_database("That an invoice was edited can't be kept"):
+            Order.objects.filter(pk=before.id).update(
+                edited_at=to_field(after.modified_at),
+                edit_wait_until=now() + timedelta(seconds=LONGEST_EDIT),
+                edit_posted=False,
+                edit_post_again=running,
+            )
+    identity.cache.delete(identity.key("invoice", before.id))
+
+
+def generate_edited(identity: Identity, polar_order_id: uuid.UUID) -> None:
+    """Ask Polar to make the invoice with its new details, however lately it was asked before."""
+    _post(identity, polar_order_id)
+    # Once more: a click that had got the old address before the note was there may have kept it since.
+    identity.cache.delete(identity.key("invoice", polar_order_id))
+    with tolerating_database("That an edited invoice was asked for can't be kept"):
+        Order.objects.filter(pk=polar_order_id, edited_at__isnull=False).update(edit_posted=True)
+
+
+def _edited(polar_order_id: uuid.UUID) -> Order | None:
+    with tolerating_database("Whether an invoice was edited can't be read"):
+        return Order.objects.filter(pk=polar_order_id, edited_at__isnull=False).first()
+    return None
+
+
+def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> None:
+    """Raise DocumentPending while Polar has the file from before an edit.
+
+    Polar sets the order's `modified_at` when a job has stored the file (read in its source, 2026-08); nothing else
+    tells the old file from the new one. A job that ran during the edit stores the old details, so in that case Polar
+    is asked to make it once more after the first change. Another change may end the wait early; 45 s always do.
+    """
+    edit = _edited(polar_order_id)
+    if edit is None or edit.edited_at is None or edit.edit_wait_until is None:
+        return
+    if not edit.edit_posted and isinstance(identity, CustomerIdentity):
+        generate_edited(identity, polar_order_id)  # the first time it failed
+    elif now() >= edit.edit_wait_until:
+        _forget_edit(edit)
+        return
+    else:
+        order = identity.call(lambda client: client.order(identity.orders, polar_order_id))
+        if order.modified_at > from_field(edit.edited_at):
+            if not (edit.edit_post_again and isinstance(identity, CustomerIdentity)):
+                _forget_edit(edit)
+                return
+            _post(identity, polar_order_id)
+            until = min(edit.edit_wait_until, now() + timedelta(seconds=LONGEST_SECOND_EDIT))
+            with tolerating_database("That an edited invoice was asked for again can't be kept"):
+                Order.objects.filter(pk=edit.pk, edited_at=edit.edited_at).update(
+                    edited_at=to_field(order.modified_at), edit_wait_until=until, edit_post_again=False
+                )
+    raise _still_pending(polar_order_id, ASK_EVERY)
+
+
+def _forget_edit(edit: Order) -> None:
+    with tolerating_database("That an edited invoice is there can't be kept"):
+        # Not an edit that came after the one that we looked at.
+        Order.objects.filter(pk=edit.pk, edited_at=edit.edited_at).update(edited_at=None, edit_wait_until=None)
+
+
+# What both kinds have in common
+
+
+def _fetch(
+    identity: Identity,
+    kind: str,
+    polar_order_id: uuid.UUID,
+    ask_every: float,
+    ask: Callable[[dict[str, float] | None], Document],
+) -> Document:
+    """Return the document's address from the cache, or let one click at a time `ask` for it, told what is pending."""
+    if document := cached(identity, kind, polar_order_id):
+        return document
+    key = identity.key(kind, polar_order_id)
+    pending: dict[str, float] | None = None
+
+    def find() -> Document | None:
+        nonlocal pending
+        document, pending = _look(identity, kind, polar_order_id)
+        if document is None and pending and (wait := pending["asked"] + ask_every - time.time()) > 0:
+            raise _still_pending(polar_order_id, wait)
+        return document
+
+    def ask_and_keep() -> Document:
+        asked_at = time.time()
+        try:
+            document = ask(pending)
+        except DocumentPending:
+            if pending:
+                _remember_pending(identity, kind, polar_order_id, since=pending["since"])
+            raise
+        if (seconds := _reusable_for(document, asked_at)) > 0:
+            identity.cache.set(key, _pack(document, asked_at), seconds)
+        return document
+
+    def pack(document: Document) -> dict[str, Any] | None:
+        # A URL that is not kept is still good for those who wait for it now.
+        return None if _reusable_for(document, time.time()) > 0 else _pack(document, time.time())
+
+    return identity.cache.once(key, find, ask_and_keep, pack, _unpack)
+
+
+def _look(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> tuple[Document | None, dict[str, float] | None]:
+    """Return what the cache has: the document, or since when it is pending. Raise what it says not to ask."""
+    key, pending_key = identity.key(kind, polar_order_id), _pending_key(identity, kind, polar_order_id)
+    seen = identity.cache.get_many([key, pending_key, *identity.memory_keys])
+    if document := _reusable(identity, seen.get(key)):
+        return document, None
+    identity.recall(seen)
+    return None, _pending(seen.get(pending_key))
+
+
+def _recall(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> dict[str, float] | None:
+    pending_key = _pending_key(identity, kind, polar_order_id)
+    seen = identity.cache.get_many([pending_key, *identity.memory_keys])
+    identity.recall(seen)
+    return _pending(seen.get(pending_key))
 
 
 def _reusable(identity: Identity, value: Any) -> Document | None:
@@ -146,15 +288,20 @@ def _unpack(value: Any) -> Document | None:
         return None
 
 
+def _pending_key(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> str:
+    return identity.key(f"{kind}-pending", polar_order_id)
+
+
 def _pending(value: Any) -> dict[str, float] | None:
-    """Read what `_remember_pending` wrote: when Polar was asked to make it, and last asked whether it is ready."""
+    """Read what `_remember_pending` wrote: since when it is made, and when Polar was last asked whether it is ready."""
     if not isinstance(value, dict) or not all(isinstance(value.get(name), (int, float)) for name in ("since", "asked")):
         return None
     return value if value["since"] + PENDING_LIFE > time.time() else None
 
 
-def _remember_pending(identity: Identity, key: str, *, since: float) -> None:
-    identity.cache.set(key, {"since": since, "asked": time.time()}, since + PENDING_LIFE - time.time())
+def _remember_pending(identity: Identity, kind: str, polar_order_id: uuid.UUID, *, since: float) -> None:
+    value = {"since": since, "asked": time.time()}
+    identity.cache.set(_pending_key(identity, kind, polar_order_id), value, since + PENDING_LIFE - time.time())
 
 
 def _still_pending(polar_order_id: uuid.UUID, wait: float) -> DocumentPending:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 
@@ -69,6 +70,8 @@ class PolarError(Exception):
         self.polar_order_id = polar_order_id
         self.retry_after = retry_after
         self.fields = dict(fields or {})
+        # What Polar said of the order on the way, for a page that offers what can be done about it.
+        self.order: Any = None
         # True when this failure was met before, by another click: it has had its log line then.
         self.remembered = False
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils import timezone
 
 from polar_portal import customers
+from polar_portal.api import presigned
 from polar_portal.cache import PREFIX, ClickCache
 from polar_portal.conf import Secret, conf
 from polar_portal.exceptions import (
@@ -22,7 +23,11 @@ from polar_portal.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from polar_portal.api.client import Client
+    from polar_portal.api.schemas import IssuedSession
+    from polar_portal.models import Order
 
 T = TypeVar("T")
 
@@ -168,26 +173,51 @@ class CustomerIdentity(Identity):
     def _make_session(self, other_than: Secret | None = None) -> customers.KeptSession:
         """Make a session, unless somebody else makes one for this scope at this moment."""
 
-        def make() -> customers.KeptSession:
-            organization = OrganizationIdentity()
-            organization.cache, organization.ends_at = self.cache, self.ends_at
-            made = f"{PREFIX}:{next(iter(customers.scopes('sessions', str(self._user.pk))))}:sessions"
-            seen = self.cache.get_many([made, *organization.memory_keys])
-            organization.recall(seen)
-            if isinstance(count := seen.get(made), int) and count >= SESSIONS_A_MINUTE:
-                raise RateLimited(
-                    f"This user has caused {count} new sessions at Polar within a minute.", retry_after=60
-                )
-            asked_at = timezone.now()
-            try:
-                issued = organization.call(lambda client: client.create_customer_session(self._customer))
-            except NotACustomer as absent:
-                self.cache.set(self._absent_key, {"absent": str(absent)}, ABSENCE_LIFE)
-                raise
-            self.cache.count(made, 60)
-            return customers.keep_session(self._user, self.scope, self._scopes[self.scope], issued, asked_at)
+        return self.cache.once(
+            self.key("session"), lambda: self._find_session(other_than), lambda: self._issue_session()[0]
+        )
 
-        return self.cache.once(self.key("session"), lambda: self._find_session(other_than), make)
+    def issue_hosted_url(self, return_url: str) -> Secret:
+        """Have a session made for Polar's hosted portal and return its link.
+
+        A new one at each click, as Polar asks for: the link holds the token, and may be kept nowhere.
+        """
+        self.recall(self.cache.get_many(self.memory_keys))
+        hosted_url = self._issue_session(return_url)[1].hosted_url
+        if not presigned.may_redirect_to(hosted_url.reveal(), base_url=self.base_url):
+            raise PolarUnavailable("Polar gave a link to its portal that no browser should follow.", retry_after=30)
+        return hosted_url
+
+    def _issue_session(self, return_url: str = "") -> tuple[customers.KeptSession, IssuedSession]:
+        organization = OrganizationIdentity()
+        organization.cache, organization.ends_at = self.cache, self.ends_at
+        made = f"{PREFIX}:{next(iter(customers.scopes('sessions', str(self._user.pk))))}:sessions"
+        seen = self.cache.get_many([made, *organization.memory_keys])
+        organization.recall(seen)
+        if isinstance(count := seen.get(made), int) and count >= SESSIONS_A_MINUTE:
+            raise RateLimited(f"This user has caused {count} new sessions at Polar within a minute.", retry_after=60)
+        asked_at = timezone.now()
+        try:
+            issued = organization.call(
+                lambda client: client.create_customer_session(self._customer, return_url=return_url)
+            )
+        except NotACustomer as absent:
+            self.cache.set(self._absent_key, {"absent": str(absent)}, ABSENCE_LIFE)
+            raise
+        self.cache.count(made, 60)
+        kept = customers.keep_session(self._user, self.scope, self._scopes[self.scope], issued, asked_at)
+        return kept, issued
+
+    # What may be shown when Polar can't be reached
+
+    def remember_listed(self, polar_order_ids: Sequence[uuid.UUID]) -> None:
+        customers.remember_listed(self._user, self.scope, polar_order_ids)
+
+    def forget_listed(self) -> None:
+        customers.forget_listed(self._user, self._scopes)
+
+    def listed(self) -> QuerySet[Order]:
+        return customers.listed(self._user, self._scopes)
 
 
 def _whole_seconds(left: float) -> int:

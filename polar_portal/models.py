@@ -1,13 +1,39 @@
 from __future__ import annotations
 
+import logging
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
-from django.db import models
+from django.db import Error as DatabaseFailure
+from django.db import connections, models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from polar_portal.conf import conf
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def tolerating_database(what: str) -> Iterator[None]:
+    """Do without our tables when the database refuses, and leave the host's transaction usable."""
+    alias = router.db_for_write(CustomerSession)
+    try:
+        with transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext():
+            yield
+    except DatabaseFailure as error:
+        logger.warning("%s (%s).", what, type(error).__name__)
+
+
+def to_field(moment: datetime) -> datetime:
+    """Return an aware datetime the way Django's fields want it, which USE_TZ decides."""
+    return moment if conf.use_tz else timezone.make_naive(moment)
+
+
+def from_field(moment: datetime) -> datetime:
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
 class CustomerSession(models.Model):
@@ -23,6 +49,8 @@ class CustomerSession(models.Model):
     encrypted_token = models.TextField(_("encrypted token"), editable=False)
     created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created"), default=timezone.now)
     expires_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("expires"), db_index=True)
+    # Ids of the orders that Polar has listed to this very scope: all that may be shown when Polar can't be reached.
+    listed_orders = models.JSONField(default=list, editable=False)
 
     class Meta:
         verbose_name = _("customer session")
@@ -46,12 +74,23 @@ class Order(models.Model):
     polar_customer_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar customer id"))
     status = models.CharField(_("status"), max_length=50)
     number = models.CharField(_("invoice number"), max_length=255, blank=True)
+    receipt_number = models.CharField(_("receipt number"), max_length=255, blank=True)
     description = models.TextField(_("description"), blank=True)
     currency = models.CharField(_("currency"), max_length=10)
     total_amount = models.BigIntegerField(_("total"), help_text=_("In the currency's smallest unit."))
     refunded_amount = models.BigIntegerField(_("refunded"), default=0)
     created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created"))
     modified_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("modified"))
+
+    # After an edit of its billing details: Polar has the old invoice until its `modified_at` is later than this.
+    edited_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True, editable=False)
+    edit_wait_until: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, editable=False
+    )
+    # Whether Polar has been asked to make it again, and has to be asked once more after its next change, because a job
+    # may have been running with the old details.
+    edit_posted = models.BooleanField(default=False, editable=False)
+    edit_post_again = models.BooleanField(default=False, editable=False)
 
     class Meta:
         verbose_name = _("order")

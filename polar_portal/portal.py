@@ -11,25 +11,29 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
-from polar_portal import documents
-from polar_portal.api.schemas import Document
+from polar_portal import documents, orders
+from polar_portal.api.schemas import BillingAddress, Document, OrderLine, PortalOrder
 from polar_portal.exceptions import OrderNotFound, PolarError, PolarMisconfigured
 from polar_portal.identity import CustomerIdentity, Identity, OrganizationIdentity
+from polar_portal.orders import Page
 
-__all__ = ["CustomerPortal", "Document", "OrganizationPortal"]
+__all__ = ["BillingAddress", "CustomerPortal", "Document", "OrderLine", "OrganizationPortal", "Page", "PortalOrder"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+#: For what is about a customer and no order.
+NO_ORDER = uuid.UUID(int=0)
+I = TypeVar("I", bound=Identity)  # noqa: E741 - whose portal it is
 
 
-class _Portal:
+class _Portal(Generic[I]):
     _asker = ""
 
-    def _identity(self) -> Identity:
+    def _identity(self) -> I:
         raise NotImplementedError
 
     def invoice(self, polar_order_id: uuid.UUID | str) -> Document:
@@ -42,10 +46,6 @@ class _Portal:
         """
         return self._run("invoice", polar_order_id, documents.invoice)
 
-    def cached_invoice(self, polar_order_id: uuid.UUID | str) -> Document | None:
-        """Return the address of the order's invoice if it can be had without asking Polar, else None."""
-        return self._run("invoice", polar_order_id, documents.cached_invoice)
-
     def generate_invoice(self, polar_order_id: uuid.UUID | str) -> None:
         """Ask Polar to make the order's invoice; a few seconds later `invoice` has it.
 
@@ -56,29 +56,38 @@ class _Portal:
         """
         self._run("making the invoice", polar_order_id, documents.generate_invoice)
 
-    def _run(self, what: str, polar_order_id: uuid.UUID | str, act: Callable[[Identity, uuid.UUID], T]) -> T:
+    def receipt(self, polar_order_id: uuid.UUID | str) -> Document:
+        """Return the address of the order's receipt, from the cache when it can.
+
+        Polar renders it when it is asked for, so that the first answer may be DocumentPending.
+
+        Raises ReceiptUnavailable, DocumentPending, OrderNotFound, NotPermitted, NotACustomer, RateLimited,
+        PolarUnavailable or PolarMisconfigured.
+        """
+        return self._run("receipt", polar_order_id, documents.receipt)
+
+    def cached(self, kind: str, polar_order_id: uuid.UUID | str) -> Document | None:
+        """Return the "invoice" or "receipt" if it can be had without asking Polar, else None."""
+        return self._run(kind, polar_order_id, lambda identity, order_id: documents.cached(identity, kind, order_id))
+
+    def _run(self, what: str, polar_order_id: uuid.UUID | str, act: Callable[[I, uuid.UUID], T]) -> T:
         """Do it, and for a failure write one line that whoever is on call can use."""
-        order_id: uuid.UUID | None = None
+        order_id = NO_ORDER
         try:
             order_id = _uuid(polar_order_id)
             return act(self._identity(), order_id)
         except (PolarError, PolarMisconfigured) as failure:
-            # One that another click met, and reported, needs no second line.
-            if not failure.remembered:
-                logger.log(
-                    failure.log_level,
-                    "%s: %s of order %s for %s: %s",
-                    failure.code,
-                    what,
-                    order_id or "(malformed id)",
-                    self._asker,
-                    failure,
-                )
+            self._report(what, failure, "-" if order_id == NO_ORDER else order_id)
             # Without the frames below: a DEBUG page would show their variables, among them which customer it was.
             raise failure.with_traceback(None)  # noqa: B904 - it is the same exception
 
+    def _report(self, what: str, failure: PolarError | PolarMisconfigured, order: uuid.UUID | str) -> None:
+        # One that another click met, and reported, needs no second line.
+        if not failure.remembered:
+            logger.log(failure.log_level, "%s: %s, order %s, %s: %s", failure.code, what, order, self._asker, failure)
 
-class CustomerPortal(_Portal):
+
+class CustomerPortal(_Portal[CustomerIdentity]):
     """What one signed-in user may do about their own orders, as their customer at Polar."""
 
     def __init__(self, user: Any) -> None:
@@ -88,16 +97,70 @@ class CustomerPortal(_Portal):
     def __repr__(self) -> str:
         return f"CustomerPortal({self._asker})"
 
-    def _identity(self) -> Identity:
+    def _identity(self) -> CustomerIdentity:
         return CustomerIdentity(self._user)
 
+    def orders(self, page: int = 1) -> Page:
+        """Return one page of 20 orders, newest first, without drafts.
 
-class OrganizationPortal(_Portal):
+        When Polar can't be reached: the orders it has listed to this customer before, with the `failure`.
+
+        Raises NotPermitted, NotACustomer, PolarMisconfigured, and RateLimited or PolarUnavailable when none are known.
+        """
+        listed = self._run("orders", NO_ORDER, lambda identity, _: orders.list_orders(identity, max(page, 1)))
+        if listed.failure:
+            self._report("orders", listed.failure, "-")
+        return listed
+
+    def order(self, polar_order_id: uuid.UUID | str) -> PortalOrder:
+        """Return one order as Polar has it now.
+
+        Raises OrderNotFound, NotPermitted, NotACustomer, RateLimited, PolarUnavailable or PolarMisconfigured.
+        """
+        return self._run("order", polar_order_id, orders.order)
+
+    def update_billing_details(
+        self,
+        polar_order_id: uuid.UUID | str,
+        *,
+        name: str,
+        address: BillingAddress | Mapping[str, str],
+        order: PortalOrder | None = None,
+    ) -> None:
+        """Change the name and address on the order's invoice, and have it made with them.
+
+        address: replaced whole; `line1`, `line2`, `postal_code`, `city`, `state` (ISO 3166-2, like US-CA) and `country`
+            (ISO 3166-1 alpha-2). Polar lets country and state change only while the order has no address.
+
+        order: as `order` has just returned it; saves asking Polar for it again.
+
+        Until Polar has stored the new file `invoice` raises DocumentPending.
+
+        Raises BillingDetailsInvalid with `fields`, and what `order` and `generate_invoice` raise.
+        """
+        new = address if isinstance(address, BillingAddress) else BillingAddress(**address)
+        self._run(
+            "billing details",
+            polar_order_id,
+            lambda identity, order_id: orders.update_billing_details(identity, order_id, name, new, order),
+        )
+
+    def hosted_url(self, *, return_url: str = "") -> str:
+        """Return a link to Polar's hosted portal, signed in. It is a secret: send the browser there, store it nowhere.
+
+        return_url: the absolute URL that the portal leads back to.
+
+        Raises NotACustomer, RateLimited, PolarUnavailable or PolarMisconfigured.
+        """
+        return self._run("hosted portal", NO_ORDER, lambda identity, _: identity.issue_hosted_url(return_url)).reveal()
+
+
+class OrganizationPortal(_Portal[OrganizationIdentity]):
     """What the seller's staff may do about any order: with the organization's own token, never as a customer."""
 
     _asker = "the organization"
 
-    def _identity(self) -> Identity:
+    def _identity(self) -> OrganizationIdentity:
         return OrganizationIdentity()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from contextlib import suppress
-from datetime import timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -21,67 +21,28 @@ from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.csrf import csrf_protect
 
+from polar_portal.conf import conf
 from polar_portal.documents import ASK_EVERY
 from polar_portal.exceptions import (
+    BillingDetailsInvalid,
     BillingDetailsMissing,
     DocumentPending,
     InvoiceNotGenerated,
     NotACustomer,
-    NotPermitted,
     OrderNotEligible,
     OrderNotFound,
     PolarError,
     PolarMisconfigured,
     PolarUnavailable,
-    RateLimited,
 )
-from polar_portal.portal import CustomerPortal, Document
+from polar_portal.forms import BillingDetailsForm
+from polar_portal.portal import CustomerPortal, Document, PortalOrder
+from polar_portal.texts import DOCUMENTS, FAILURES
 
 #: How often a waiting page comes back by itself before it offers a way out instead.
 LONGEST_WAIT = 20
-
 #: Seconds after which to come back when a failure does not say.
 COME_BACK = 30
-
-#: What a customer is told: a title and a text, by the failure's code.
-MESSAGES = {
-    DocumentPending.code: (
-        _("Your invoice is being prepared"),
-        _("This takes a few seconds. You can stay on this page: the invoice opens by itself when it is ready."),
-    ),
-    InvoiceNotGenerated.code: (
-        _("Your invoice has not been made yet"),
-        _("It is made when you ask for it, and takes a few seconds."),
-    ),
-    OrderNotFound.code: (
-        _("Order not found"),
-        _("There is no such order in your account. Perhaps you bought it with another account than this one."),
-    ),
-    OrderNotEligible.code: (
-        _("This order gets no invoice"),
-        _("Invoices are made for completed orders only. This order was never completed, or was cancelled."),
-    ),
-    BillingDetailsMissing.code: (
-        _("Billing details are missing"),
-        _("An invoice needs a billing name and address, and this order has none. Please contact us to add them."),
-    ),
-    NotPermitted.code: (
-        _("You may not see this order's billing"),
-        _("Only owners and billing managers of your team can. Please ask one of them."),
-    ),
-    RateLimited.code: (
-        _("Too many requests at the moment"),
-        _("Your order is safe. Please try again in a minute."),
-    ),
-    PolarUnavailable.code: (
-        _("Invoices can't be reached at the moment"),
-        _("Our billing provider does not answer as it should. Your order is safe. Please try again in a minute."),
-    ),
-    PolarMisconfigured.code: (
-        _("Something is wrong on our side"),
-        _("A mistake in our set-up is in the way of your invoice; nothing you did caused it. Please contact us."),
-    ),
-}
 
 
 class Redirect(HttpResponse):
@@ -111,9 +72,12 @@ class PortalView(View):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.wants_json = request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+        self.portal = CustomerPortal(request.user)
         if request.user.is_authenticated:
+            # A browser that only guesses where the customer goes next causes no call to Polar.
+            guess = request.method in {"GET", "HEAD"} and request.headers.get("Sec-Purpose", "").startswith("prefetch")
             try:
-                response = super().dispatch(request, *args, **kwargs)
+                response = self.guessed(**kwargs) if guess else super().dispatch(request, *args, **kwargs)
             except PolarError as failure:
                 response = self.failed(failure, **kwargs)
             except ImproperlyConfigured:
@@ -126,11 +90,18 @@ class PortalView(View):
         response["Cache-Control"] = "private, no-store"
         return response
 
+    def guessed(self, **kwargs: Any) -> HttpResponse:
+        """Answer a prefetch without asking Polar."""
+        raise PolarUnavailable("not for a prefetch", retry_after=1)
+
     def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
         """Answer with the failure's status, in the customer's words."""
         if isinstance(failure, NotACustomer):
             failure = OrderNotFound()  # one answer for all: nobody learns which orders or customers exist
-        title, text = MESSAGES[failure.code]
+        return self.told(failure)
+
+    def told(self, failure: PolarError | PolarMisconfigured) -> HttpResponse:
+        title, text = FAILURES[failure.code]
         retry_after = getattr(failure, "retry_after", None)
         if failure.status == 503:
             retry_after = retry_after or COME_BACK
@@ -152,71 +123,225 @@ class PortalView(View):
         return render(self.request, f"polar_portal/{name}.html", context, status=status)
 
 
-class InvoiceView(PortalView):
-    """GET leads to the invoice's PDF, or says what is in the way. POST has it made."""
+class DocumentView(PortalView):
+    """GET leads to the document's PDF, or says what is in the way."""
+
+    kind = ""
 
     def get(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
-        portal = CustomerPortal(request.user)
-        if request.headers.get("Sec-Purpose", "").startswith("prefetch"):
-            # A browser that only guesses where the customer goes next causes no call to Polar.
-            document = portal.cached_invoice(polar_order_id)
-            if document is None:
-                raise PolarUnavailable("not for a prefetch", retry_after=1)
-        else:
-            document = portal.invoice(polar_order_id)
-        if not self.wants_json and "waiting" in request.GET:
-            return self.ready(polar_order_id)
-        return self.hand_out(document)
+        return self.found(self.ask(polar_order_id), polar_order_id)
 
-    def post(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
-        with suppress(DocumentPending):  # another tab has just asked for it
-            CustomerPortal(request.user).generate_invoice(polar_order_id)
-        if self.wants_json:
-            return self.failed(DocumentPending(retry_after=ASK_EVERY), polar_order_id=polar_order_id)
-        return Redirect(f"{self.address(polar_order_id)}?waiting=0", status=303)
+    def ask(self, polar_order_id: uuid.UUID) -> Document:
+        raise NotImplementedError
 
-    def hand_out(self, document: Document) -> HttpResponse:
+    def guessed(self, **kwargs: Any) -> HttpResponse:
+        if document := self.portal.cached(self.kind, kwargs["polar_order_id"]):
+            return self.found(document, kwargs["polar_order_id"])
+        return super().guessed(**kwargs)
+
+    def found(self, document: Document, polar_order_id: uuid.UUID) -> HttpResponse:
         if self.wants_json:
-            expires_at = document.expires_at and document.expires_at.astimezone(timezone.utc)
             response: HttpResponse = JsonResponse(
-                {"url": document.url, "expires_at": expires_at and expires_at.isoformat().replace("+00:00", "Z")}
+                {"url": document.url, "expires_at": document.expires_at and iso(document.expires_at)}
             )
+        elif "waiting" in self.request.GET:
+            # A page that starts the download, so that the page left behind tells the truth.
+            response = self.page("ready", self.texts(polar_order_id))
+            response["Refresh"] = f"0; url={self.address(polar_order_id)}"
         else:
             response = Redirect(document.url, status=302)
         response["Referrer-Policy"] = "no-referrer"
         return response
 
-    def ready(self, polar_order_id: uuid.UUID) -> HttpResponse:
-        """Answer a page that starts the download, so that the page left behind tells the truth."""
-        address = self.address(polar_order_id)
-        response = self.page("ready", {"title": _("Your invoice is ready"), "document_url": address})
-        response["Refresh"] = f"0; url={address}"
-        response["Referrer-Policy"] = "no-referrer"
-        return response
-
     def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
-        if self.wants_json or not isinstance(failure, (DocumentPending, InvoiceNotGenerated)):
+        if self.wants_json or not isinstance(failure, DocumentPending):
             return super().failed(failure, **kwargs)
-        address, waited = self.address(kwargs["polar_order_id"]), self.waited()
-        context: dict[str, Any] = {"invoice_url": address}
-        # Without a cache nobody remembers that Polar was asked to make it; the address does.
-        if isinstance(failure, InvoiceNotGenerated) and (waited is None or waited >= LONGEST_WAIT):
-            context["title"], context["text"] = MESSAGES[failure.code]
-            return self.page("invoice_offer", context)
-        context["title"], context["text"] = MESSAGES[DocumentPending.code]
-        waited = waited or 0
-        context["gave_up"] = waited >= LONGEST_WAIT
+        return self.wait(kwargs["polar_order_id"], failure.retry_after or ASK_EVERY)
+
+    def wait(self, polar_order_id: uuid.UUID, seconds: int) -> HttpResponse:
+        """Answer the page that comes back by itself, without JavaScript too, but not for ever."""
+        waited = self.waited or 0
+        context = {**self.texts(polar_order_id), "gave_up": waited >= LONGEST_WAIT, "seconds": seconds}
         response = self.page("waiting", context, DocumentPending.status)
-        retry_after = failure.retry_after or ASK_EVERY
-        response["Retry-After"] = str(retry_after)
+        response["Retry-After"] = str(seconds)
         if not context["gave_up"]:
-            response["Refresh"] = f"{retry_after}; url={address}?waiting={waited + 1}"
+            response["Refresh"] = f"{seconds}; url={self.address(polar_order_id)}?waiting={waited + 1}"
         return response
 
+    @property
     def waited(self) -> int | None:
-        """Return how often this page has come back by itself; None when nobody waits."""
+        """How often this page has come back by itself; None when nobody waits."""
         waiting = self.request.GET.get("waiting", "")
         return min(int(waiting), LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,4}", waiting) else None
 
     def address(self, polar_order_id: uuid.UUID) -> str:
-        return reverse("polar_portal:invoice", args=[polar_order_id])
+        return reverse(f"polar_portal:{self.kind}", args=[polar_order_id])
+
+    def texts(self, polar_order_id: uuid.UUID) -> dict[str, Any]:
+        pending, ready, download = DOCUMENTS[self.kind]
+        return {
+            "document_url": self.address(polar_order_id),
+            "pending_title": pending,
+            "ready_title": ready,
+            "download": download,
+        }
+
+
+class InvoiceView(DocumentView):
+    """As DocumentView; POST has the invoice made."""
+
+    kind = "invoice"
+
+    def ask(self, polar_order_id: uuid.UUID) -> Document:
+        return self.portal.invoice(polar_order_id)
+
+    def post(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
+        try:
+            with suppress(DocumentPending):  # another tab has just asked for it
+                self.portal.generate_invoice(polar_order_id)
+        except BillingDetailsMissing:
+            if self.wants_json:
+                raise
+            return Redirect(reverse("polar_portal:billing_details", args=[polar_order_id]), status=303)
+        return made(self, polar_order_id)
+
+    def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
+        if self.wants_json or not isinstance(failure, InvoiceNotGenerated):
+            return super().failed(failure, **kwargs)
+        # Without a cache nobody remembers that Polar was asked to make it; the address does.
+        if self.waited is not None and self.waited < LONGEST_WAIT:
+            return self.wait(kwargs["polar_order_id"], ASK_EVERY)
+        return self.offer(failure, kwargs["polar_order_id"])
+
+    def offer(self, failure: InvoiceNotGenerated, polar_order_id: uuid.UUID) -> HttpResponse:
+        """Answer the page that offers to make it, with what it will show."""
+        try:
+            # It was read on the way, unless another click went that way for us.
+            order = failure.order or self.portal.order(polar_order_id)
+        except PolarError as other:
+            return self.told(other)
+        title, text = FAILURES[failure.code]
+        return self.page("invoice_offer", {"title": title, "text": text, "order": order})
+
+
+class ReceiptView(DocumentView):
+    kind = "receipt"
+
+    def ask(self, polar_order_id: uuid.UUID) -> Document:
+        return self.portal.receipt(polar_order_id)
+
+
+class BillingDetailsView(PortalView):
+    """The form with what an order's invoice shows; a good one has the invoice made."""
+
+    def get(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
+        form = BillingDetailsForm(self.order(polar_order_id))
+        if self.wants_json:
+            values = {name: form.initial.get(name, "") for name in BillingDetailsForm.base_fields}
+            return JsonResponse({**values, "locked": form.locked})
+        return self.page("billing_details", {"form": form, "order": form.order})
+
+    def post(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
+        order = self.order(polar_order_id)
+        form = BillingDetailsForm(order, request.POST)
+        if form.is_valid():
+            try:
+                with suppress(DocumentPending):  # another tab has just asked for it
+                    self.portal.update_billing_details(
+                        polar_order_id, name=form.cleaned_data["name"], address=form.address, order=order
+                    )
+                return made(self, polar_order_id)
+            except BillingDetailsInvalid as refused:
+                form.add_refusals(refused.fields)
+        status = BillingDetailsInvalid.status
+        if self.wants_json:
+            detail = str(FAILURES[BillingDetailsInvalid.code][1])
+            fields = {name: [str(text) for text in texts] for name, texts in form.errors.items()}
+            return JsonResponse(
+                {"error": BillingDetailsInvalid.code, "detail": detail, "fields": fields}, status=status
+            )
+        return self.page("billing_details", {"form": form, "order": order}, status)
+
+    def order(self, polar_order_id: uuid.UUID) -> PortalOrder:
+        order = self.portal.order(polar_order_id)
+        if not order.may_have_invoice:
+            raise OrderNotEligible(polar_order_id=polar_order_id)
+        return order
+
+
+class OrderListView(PortalView):
+    def get(self, request: HttpRequest) -> HttpResponse:
+        asked = request.GET.get("page", "")
+        page = max(1, int(asked)) if re.fullmatch(r"[0-9]{1,6}", asked) else 1
+        listed = self.portal.orders(page)
+        if self.wants_json:
+            body = {
+                "items": [order_json(order) for order in listed.items],
+                "page": listed.page,
+                "pages": listed.pages,
+                "total": listed.total,
+            }
+            return JsonResponse(body | ({"stale": True} if listed.failure else {}))
+        return self.page("order_list", {"listed": listed})
+
+    def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
+        if not isinstance(failure, NotACustomer):
+            return super().failed(failure, **kwargs)
+        if self.wants_json:
+            return JsonResponse({"items": [], "page": 1, "pages": 1, "total": 0})
+        title, text = FAILURES[failure.code]
+        return self.page("order_list", {"title": title, "text": text})
+
+
+class OrderDetailView(PortalView):
+    def get(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
+        order = self.portal.order(polar_order_id)
+        if self.wants_json:
+            return JsonResponse(order_json(order))
+        return self.page("order_detail", {"order": order})
+
+
+class HostedPortalView(PortalView):
+    """POST opens Polar's own portal, signed in."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        back = conf.POLAR_RETURN_URL or reverse("polar_portal:order_list")
+        url = self.portal.hosted_url(return_url=request.build_absolute_uri(back))
+        if self.wants_json:
+            response: HttpResponse = JsonResponse({"url": url})
+        else:
+            # A page, because a form's submission that ends at another origin is blocked under `form-action 'self'`.
+            response = self.page("portal", {"hosted_url": url})
+            response["Refresh"] = f"0; url={url}"
+        response["Referrer-Policy"] = "no-referrer"
+        return response
+
+    def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
+        return self.told(failure)
+
+
+def made(view: PortalView, polar_order_id: uuid.UUID) -> HttpResponse:
+    """Answer who has had an invoice made: it is being prepared."""
+    if view.wants_json:
+        return view.told(DocumentPending(retry_after=ASK_EVERY))
+    return Redirect(f"{reverse('polar_portal:invoice', args=[polar_order_id])}?waiting=0", status=303)
+
+
+def order_json(order: PortalOrder) -> dict[str, Any]:
+    """Return an order for a front end; amounts in the currency's smallest unit."""
+    return {
+        "id": str(order.id),
+        "number": order.number or None,
+        "status": order.status,
+        "created_at": iso(order.created_at),
+        "currency": order.currency,
+        "total_amount": order.total_amount,
+        "refunded_amount": order.refunded_amount,
+        "description": order.description,
+        "invoice": reverse("polar_portal:invoice", args=[order.id]) if order.may_have_invoice else None,
+        "receipt": reverse("polar_portal:receipt", args=[order.id]) if order.has_receipt else None,
+    }
+
+
+def iso(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

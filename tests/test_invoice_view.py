@@ -369,13 +369,12 @@ def test_a_form_sent_twice_asks_polar_once(
     assert fake_polar.count("POST", "/invoice") == 1
 
 
-def test_missing_billing_details_are_said_plainly(
+def test_missing_billing_details_lead_to_the_form(
     fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, press: Click
 ) -> None:
     order = fake_polar.add_order(ada_at_polar, billing_name=None, billing_address=None)
     response = press(ada, order.id)
-    assert response.status_code == 422
-    assert "Billing details are missing" in response.text
+    assert (response.status_code, response["Location"]) == (303, f"/billing/orders/{order.id}/billing-details/")
     response = press(ada, order.id, json=True)
     assert (response.status_code, response.json()["error"]) == (422, "billing_details_missing")
 

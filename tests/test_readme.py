@@ -15,7 +15,7 @@ import pytest
 from polar_portal.conf import Conf
 from polar_portal.exceptions import PolarError, PolarMisconfigured
 from polar_portal.testing import FakePolar
-from polar_portal.views import MESSAGES
+from polar_portal.texts import FAILURES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -138,17 +138,14 @@ def test_python_snippets_compile_and_import() -> None:
 
 def test_settings_are_told_with_their_defaults() -> None:
     told = dict(re.findall(r"^\| `(POLAR_\w+)` \| (.*?) \|", README, re.MULTILINE))
-    # These two belong to what is not there yet.
-    assert told.keys() == {name for name in vars(Conf) if name.startswith("POLAR_")} - {
-        "POLAR_WEBHOOK_SECRET",
-        "POLAR_RETURN_URL",
-    }
+    # This one belongs to what is not there yet.
+    assert told.keys() == {name for name in vars(Conf) if name.startswith("POLAR_")} - {"POLAR_WEBHOOK_SECRET"}
 
 
 def test_failures_are_told_with_code_and_title() -> None:
     told = re.findall(r"^\| (.+?) \(`(\w+)`\) \| (\d+)", README, re.MULTILINE)
     every: list[Any] = [*PolarError.__subclasses__(), PolarMisconfigured]
     kinds = {kind.code: kind for kind in every}
-    assert {code: title for title, code, _ in told} == {code: str(title) for code, (title, _) in MESSAGES.items()}
+    assert {code: title for title, code, _ in told} == {code: str(title) for code, (title, _) in FAILURES.items()}
     for _, code, status in told:
         assert status == ("200" if code == "invoice_not_generated" else str(kinds[code].status))

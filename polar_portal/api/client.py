@@ -30,7 +30,9 @@ from polar_portal import __version__
 from polar_portal.api import deadline, presigned, schemas
 from polar_portal.conf import Secret, conf
 from polar_portal.exceptions import (
+    BillingDetailsInvalid,
     BillingDetailsMissing,
+    DocumentPending,
     InvoiceNotGenerated,
     NotACustomer,
     NotPermitted,
@@ -40,6 +42,7 @@ from polar_portal.exceptions import (
     PolarMisconfigured,
     PolarUnavailable,
     RateLimited,
+    ReceiptUnavailable,
     TokenRefused,
 )
 
@@ -102,34 +105,40 @@ class Client:
         self._token = token
         self._ends_at = ends_at
 
-    def create_customer_session(self, customer: Mapping[str, str]) -> schemas.IssuedSession:
-        """Make a session to act as `customer`. Raises NotACustomer when Polar does not know them."""
+    def create_customer_session(self, customer: Mapping[str, str], *, return_url: str = "") -> schemas.IssuedSession:
+        """Make a session to act as `customer`. Raises NotACustomer when Polar does not know them.
+
+        return_url: where Polar's hosted portal leads back to, an absolute URL.
+        """
         return self._call(
             "POST",
             "/v1/customer-sessions/",
             lambda answer: schemas.IssuedSession.from_json(answer.data) if answer.status == 201 else None,
-            body=dict(customer),
+            body=dict(customer, return_url=return_url) if return_url else dict(customer),
+        )
+
+    def orders(self, orders: str, *, page: int, limit: int) -> schemas.OrderPage:
+        """Return one page of orders, newest first. Polar caps `limit` at 100."""
+        return self._call(
+            "GET",
+            f"{orders}?page={page}&limit={limit}",
+            lambda answer: schemas.OrderPage.from_json(answer.data) if answer.status == 200 else None,
         )
 
     def order(self, orders: str, polar_order_id: uuid.UUID) -> schemas.PortalOrder:
         """Return one order. Raises OrderNotFound."""
-        return self._call(
-            "GET",
-            f"{orders}{polar_order_id}",
-            lambda answer: schemas.PortalOrder.from_json(answer.data) if answer.status == 200 else None,
-            polar_order_id=polar_order_id,
-        )
+        return self._call("GET", f"{orders}{polar_order_id}", _order, polar_order_id=polar_order_id)
+
+    def update_order(self, orders: str, polar_order_id: uuid.UUID, changes: Mapping[str, Any]) -> schemas.PortalOrder:
+        """Change an order's billing details and return the order. Raises OrderNotFound or BillingDetailsInvalid.
+
+        changes: `billing_name` and `billing_address`, either or both; the address is replaced whole.
+        """
+        return self._call("PATCH", f"{orders}{polar_order_id}", _order, body=changes, polar_order_id=polar_order_id)
 
     def invoice(self, orders: str, polar_order_id: uuid.UUID) -> schemas.Document:
         """Return the address of the order's invoice. Raises InvoiceNotGenerated or OrderNotFound."""
-        # Read here: a wrong setting then raises before there is a signed URL for a DEBUG page to show.
-        allowed_hosts = conf.POLAR_ALLOWED_DOCUMENT_HOSTS
-        return self._call(
-            "GET",
-            f"{orders}{polar_order_id}/invoice",
-            lambda answer: self._document(answer, allowed_hosts),
-            polar_order_id=polar_order_id,
-        )
+        return self._get_document(f"{orders}{polar_order_id}/invoice", polar_order_id)
 
     def generate_invoice(self, orders: str, polar_order_id: uuid.UUID) -> None:
         """Have the invoice made, which takes Polar a few seconds after this returns.
@@ -141,6 +150,20 @@ class Client:
             f"{orders}{polar_order_id}/invoice",
             lambda answer: True if answer.status == 202 else None,
             polar_order_id=polar_order_id,
+        )
+
+    def receipt(self, orders: str, polar_order_id: uuid.UUID) -> schemas.Document:
+        """Return the address of the order's receipt. Raises ReceiptUnavailable, OrderNotFound or DocumentPending.
+
+        Polar starts to render it at each such question that finds no file (measured 2026-08): ask slowly.
+        """
+        return self._get_document(f"{orders}{polar_order_id}/receipt", polar_order_id)
+
+    def _get_document(self, path: str, polar_order_id: uuid.UUID) -> schemas.Document:
+        # Read here: a wrong setting then raises before there is a signed URL for a DEBUG page to show.
+        allowed_hosts = conf.POLAR_ALLOWED_DOCUMENT_HOSTS
+        return self._call(
+            "GET", path, lambda answer: self._document(answer, allowed_hosts), polar_order_id=polar_order_id
         )
 
     def _document(self, answer: _Answer, allowed_hosts: list[str]) -> schemas.Document | None:
@@ -196,6 +219,8 @@ class Client:
         took = f"after {time.monotonic() - started:.2f} s" + (", twice" if tries == 2 else "")
         if isinstance(result, _Broken):
             return PolarUnavailable(f"{what}: {result.reason} {took}", retry_after=COME_BACK)
+        if result.status == 202 and path.endswith("/receipt"):
+            return DocumentPending(f"{what}: 202 {took}")
         if 200 <= result.status < 300:
             try:
                 value = read(result)
@@ -280,6 +305,10 @@ class _Broken:
         return cls(f"the connection broke ({type(cause).__name__})")
 
 
+def _order(answer: _Answer) -> schemas.PortalOrder | None:
+    return schemas.PortalOrder.from_json(answer.data) if answer.status == 200 else None
+
+
 def _failure(answer: _Answer, message: str) -> Failure:
     """Say what an error answer means. The same status means different things: the body's `error` decides."""
     status, error = answer.status, answer.error
@@ -294,6 +323,8 @@ def _failure(answer: _Answer, message: str) -> Failure:
         return NotPermitted(message)
     if status == 404 and error == "InvoiceDoesNotExist":
         return InvoiceNotGenerated(message)
+    if status == 404 and error == "ReceiptNotAllocated":
+        return ReceiptUnavailable(message)
     if status == 404 and error == "ResourceNotFound":
         return OrderNotFound(message)
     if status == 404 and not error:
@@ -321,6 +352,8 @@ def _unprocessable(answer: _Answer, message: str) -> Failure:
     }
     if ("path", "id") in refused:
         return OrderNotFound(message)
+    if fields := _billing_fields(refused):
+        return BillingDetailsInvalid(message, fields=fields)
     for name in ("external_customer_id", "customer_id", "member_id", "external_member_id"):
         said = refused.get(("body", name))
         if answer.error == "PolarRequestValidationError" and isinstance(said, str):
@@ -330,9 +363,30 @@ def _unprocessable(answer: _Answer, message: str) -> Failure:
                     f"external_member_id. ({message})"
                 )
             return NotACustomer(f"{NotACustomer.default_message} ({message})")
+    # Polar tries each way to name a customer, and so calls ids missing whatever else is wrong.
+    if any(place[:1] == ("body",) and place[-1] == "return_url" for place in refused):
+        return PolarMisconfigured(f"POLAR_RETURN_URL, or the return_url given, is no absolute URL. ({message})")
     if any(place[:1] == ("body",) and place[-1].endswith(("customer_id", "member_id")) for place in refused):
         return PolarMisconfigured(f"POLAR_CUSTOMER_RESOLVER gives an id that Polar can't read. ({message})")
     return PolarUnavailable(message, retry_after=COME_BACK)
+
+
+def _billing_fields(refused: Mapping[tuple[str, ...], Any]) -> dict[str, list[str]]:
+    """Return Polar's reasons by the name of the field they belong to: name, line1, …, state or country."""
+    fields: dict[str, list[str]] = {}
+    for place, said in refused.items():
+        if place[:2] == ("body", "billing_name"):
+            name = "name"
+        elif place[:2] == ("body", "billing_address"):
+            # The address as a whole is refused for one reason only: a state that is none of its country's.
+            name = place[2] if len(place) > 2 else "state"
+        else:
+            continue
+        # "Input should be 'AD', 'AE', …" goes on for all countries.
+        text = said.removeprefix("Value error, ") if isinstance(said, str) else ""
+        sound = 0 < len(text) <= 100 and text.isprintable()
+        fields.setdefault(name, []).append(text if sound else "Polar does not accept this.")
+    return fields
 
 
 def _retry_after(answer: _Answer, default: int) -> int:

@@ -42,11 +42,13 @@ class IssuedSession:
     """A customer session that Polar has just made.
 
     life: seconds until it ends, by Polar's clock. Polar's sessions live one hour and do not slide.
+    hosted_url: Polar's own portal, signed in; holds the token and the customer's e-mail address.
     """
 
     token: Secret
     polar_customer_id: uuid.UUID
     life: float
+    hosted_url: Secret
 
     @classmethod
     def from_json(cls, data: Any) -> IssuedSession:
@@ -55,7 +57,49 @@ class IssuedSession:
         if not token.isascii() or not token.isprintable() or " " in token:
             raise Nonsense("token")
         life = (_moment(record, "expires_at") - _moment(record, "created_at")).total_seconds()
-        return cls(token=Secret(token), polar_customer_id=_id(record, "customer_id"), life=max(life, 0.0))
+        return cls(
+            token=Secret(token),
+            polar_customer_id=_id(record, "customer_id"),
+            life=max(life, 0.0),
+            hosted_url=Secret(_text(record, "customer_portal_url", default="")),
+        )
+
+
+@dataclass(frozen=True)
+class BillingAddress:
+    """The address that an invoice shows. Polar answers null for what is not known; here that is "".
+
+    country: ISO 3166-1 alpha-2. state: ISO 3166-2, like US-CA.
+    """
+
+    line1: str = ""
+    line2: str = ""
+    postal_code: str = ""
+    city: str = ""
+    state: str = ""
+    country: str = ""
+
+    @classmethod
+    def from_json(cls, data: Any) -> BillingAddress:
+        record = _object(data)
+        return cls(**{name: _text(record, name, default="") for name in cls.__dataclass_fields__})
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return what PATCH wants: Polar replaces the address whole, so every field is there."""
+        return {name: value or None for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class OrderLine:
+    """One line of an order; amounts as in PortalOrder."""
+
+    label: str
+    amount: int
+
+    @classmethod
+    def from_json(cls, data: Any) -> OrderLine:
+        record = _object(data)
+        return cls(label=_text(record, "label", default=""), amount=_amount(record, "amount"))
 
 
 @dataclass(frozen=True)
@@ -63,20 +107,31 @@ class PortalOrder:
     """An order as its customer may see it.
 
     status: `draft`, `pending`, `paid`, `refunded`, `partially_refunded`, `void`, or one that Polar adds.
-    number: the invoice number, "" while there is none.
+    number: the invoice number, "" while there is none; receipt_number likewise.
     currency: lower-case ISO 4217; the amounts are in its smallest unit (cents; yen for jpy).
+    refunded_amount: without its tax, as Polar answers it; refunded_tax_amount is that.
+    description: the product's name, or what the order is for.
     """
 
     id: uuid.UUID
-    polar_customer_id: uuid.UUID
+    polar_customer_id: uuid.UUID | None
     status: str
-    number: str
     created_at: datetime
     modified_at: datetime
-    currency: str
-    total_amount: int
-    refunded_amount: int
-    description: str
+    number: str = ""
+    receipt_number: str = ""
+    currency: str = ""
+    subtotal_amount: int = 0
+    discount_amount: int = 0
+    tax_amount: int = 0
+    total_amount: int = 0
+    refunded_amount: int = 0
+    refunded_tax_amount: int = 0
+    description: str = ""
+    is_invoice_generated: bool = False
+    billing_name: str = field(default="", repr=False)
+    billing_address: BillingAddress | None = field(default=None, repr=False)
+    lines: tuple[OrderLine, ...] = ()
 
     #: Statuses for which Polar never makes an invoice (measured 2026-08: pending and refunded orders do get one).
     WITHOUT_INVOICE = frozenset({"draft", "void"})
@@ -85,22 +140,69 @@ class PortalOrder:
     def may_have_invoice(self) -> bool:
         return self.status not in self.WITHOUT_INVOICE
 
+    @property
+    def has_receipt(self) -> bool:
+        return bool(self.receipt_number)
+
+    @property
+    def refunded_total(self) -> int:
+        return self.refunded_amount + self.refunded_tax_amount
+
+    @property
+    def has_billing_details(self) -> bool:
+        """Whether an invoice made now would name somebody; Polar itself only asks for "not null"."""
+        return bool(self.billing_name.strip() and self.billing_address and self.billing_address.line1.strip())
+
     @classmethod
     def from_json(cls, data: Any) -> PortalOrder:
         record = _object(data)
         created_at = _moment(record, "created_at")
+        address = record.get("billing_address")
+        lines = record.get("items")
+        if lines is not None and not isinstance(lines, list):
+            raise Nonsense("items")
         return cls(
             id=_id(record, "id"),
-            polar_customer_id=_id(record, "customer_id"),
+            polar_customer_id=None if record.get("customer_id") is None else _id(record, "customer_id"),
             status=_text(record, "status"),
-            number=_text(record, "invoice_number", default=""),
             created_at=created_at,
             modified_at=created_at if record.get("modified_at") is None else _moment(record, "modified_at"),
-            currency=_text(record, "currency"),
-            total_amount=_amount(record, "total_amount"),
-            refunded_amount=_amount(record, "refunded_amount"),
+            number=_text(record, "invoice_number", default=""),
+            receipt_number=_text(record, "receipt_number", default=""),
+            currency=_text(record, "currency", default=""),
             description=_text(record, "description", default=""),
+            is_invoice_generated=record.get("is_invoice_generated") is True,
+            billing_name=_text(record, "billing_name", default=""),
+            billing_address=None if address is None else BillingAddress.from_json(address),
+            lines=tuple(map(OrderLine.from_json, lines or [])),
+            **{
+                name: _amount(record, name, default=0)
+                for name in (
+                    "subtotal_amount",
+                    "discount_amount",
+                    "tax_amount",
+                    "total_amount",
+                    "refunded_amount",
+                    "refunded_tax_amount",
+                )
+            },
         )
+
+
+@dataclass(frozen=True)
+class OrderPage:
+    """One page of Polar's own list, newest first. total counts all orders, drafts included."""
+
+    orders: tuple[PortalOrder, ...]
+    total: int
+
+    @classmethod
+    def from_json(cls, data: Any) -> OrderPage:
+        record = _object(data)
+        items, pagination = record.get("items"), _object(record.get("pagination"))
+        if not isinstance(items, list):
+            raise Nonsense("items")
+        return cls(tuple(map(PortalOrder.from_json, items)), _amount(pagination, "total_count"))
 
 
 def document_url(data: Any) -> str:
@@ -123,8 +225,10 @@ def _text(record: Mapping[str, Any], name: str, *, default: str | None = None) -
     return value
 
 
-def _amount(record: Mapping[str, Any], name: str) -> int:
+def _amount(record: Mapping[str, Any], name: str, *, default: int | None = None) -> int:
     value = record.get(name)
+    if value is None and default is not None:
+        return default
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
         raise Nonsense(name)
     return value

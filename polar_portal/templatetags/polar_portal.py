@@ -24,6 +24,7 @@ from polar_portal.exceptions import (
     PolarError,
 )
 from polar_portal.portal import CustomerPortal
+from polar_portal.texts import amount_text, country_text, status_text
 
 register = template.Library()
 
@@ -60,6 +61,44 @@ def polar_invoice_button(order: Any) -> SafeString | str:
     """Return a "Download invoice" button, nothing without an order. Polar is not asked."""
     url = polar_invoice_url(order)
     return render_to_string("polar_portal/button.html", {"url": url, "label": _("Download invoice")}) if url else ""
+
+
+@register.simple_tag
+def polar_receipt_url(order: Any) -> str:
+    """Return the address that leads to the order's receipt, "" without an order. Polar is not asked."""
+    order_id = _order_id(order)
+    return reverse("polar_portal:receipt", args=[order_id]) if order_id else ""
+
+
+@register.simple_tag
+def polar_receipt_button(order: Any) -> SafeString | str:
+    """Return a "Download receipt" button, nothing without an order. Polar is not asked."""
+    url = polar_receipt_url(order)
+    return render_to_string("polar_portal/button.html", {"url": url, "label": _("Download receipt")}) if url else ""
+
+
+@register.inclusion_tag("polar_portal/portal_button.html", takes_context=True)
+def polar_portal_button(context: template.Context) -> dict[str, Any]:
+    """Return a button that opens Polar's hosted portal, signed in. Polar is asked when it is pressed."""
+    return {"csrf_token": context.get("csrf_token", "")}
+
+
+@register.filter
+def polar_amount(amount: int, currency: str) -> str:
+    """`{{ order.total_amount|polar_amount:order.currency }}`: the amount in the customer's language."""
+    return amount_text(amount, currency)
+
+
+@register.filter
+def polar_country(country: str) -> str:
+    """`{{ address.country|polar_country }}`: a country's name in the customer's language."""
+    return country_text(country)
+
+
+@register.filter
+def polar_status(status: str) -> str:
+    """`{{ order.status|polar_status }}`: an order's status in the customer's language."""
+    return status_text(status)
 
 
 @register.simple_tag(takes_context=True)

@@ -1,0 +1,174 @@
+"""A customer's orders: the list, one of them, its billing details; and the local mirror of what Polar has answered."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from polar_portal import documents
+from polar_portal.api.schemas import BillingAddress, OrderPage, PortalOrder
+from polar_portal.exceptions import NotPermitted, PolarError, PolarUnavailable, RateLimited
+from polar_portal.identity import CustomerIdentity, Identity
+from polar_portal.models import Order, from_field, to_field, tolerating_database
+
+if TYPE_CHECKING:
+    from polar_portal.api.client import Client
+
+PAGE_SIZE = 20
+#: How many are asked of Polar at once: most customers' orders in one call, and well under 1 MiB (6 kB each were seen).
+ASK_FOR = 50
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a customer's orders, newest first, drafts left out.
+
+    page: from 1; pages: how many there are, at least 1; total: of all orders.
+    failure: why Polar could not be asked; then the orders are those that it listed to this customer before.
+    """
+
+    items: list[PortalOrder]
+    page: int
+    pages: int
+    total: int
+    failure: PolarError | None = None
+
+    @property
+    def previous_page(self) -> int:
+        return min(self.page - 1, self.pages)
+
+    @property
+    def next_page(self) -> int:
+        return self.page + 1
+
+
+def list_orders(identity: CustomerIdentity, page: int) -> Page:
+    """Return one page of the customer's orders; what is known here when Polar can't be reached."""
+    try:
+        identity.recall(identity.cache.get_many(identity.memory_keys))
+        found, total = _ask(identity, page)
+    except NotPermitted:
+        identity.forget_listed()
+        raise
+    except (PolarUnavailable, RateLimited) as away:
+        failure = away
+    else:
+        mirror(found)
+        identity.remember_listed([order.id for order in found])
+        return _page(found[(page - 1) * PAGE_SIZE :], page, total)
+    known: list[Order] = []
+    with tolerating_database("Known orders can't be read"):
+        known = list(identity.listed().exclude(status="draft"))
+    if not known:
+        raise failure
+    start = (page - 1) * PAGE_SIZE
+    return _page([_from_row(row) for row in known[start:]], page, len(known), failure)
+
+
+def order(identity: Identity, polar_order_id: uuid.UUID) -> PortalOrder:
+    """Return one order as Polar has it now."""
+    identity.recall(identity.cache.get_many(identity.memory_keys))
+    found = identity.call(lambda client: client.order(identity.orders, polar_order_id))
+    mirror([found])
+    return found
+
+
+def update_billing_details(
+    identity: CustomerIdentity,
+    polar_order_id: uuid.UUID,
+    name: str,
+    address: BillingAddress,
+    before: PortalOrder | None = None,
+) -> None:
+    """Change what the order's invoice shows, and have it made. Nothing changed: it is only made if it was not."""
+    before = before or order(identity, polar_order_id)
+    changes: dict[str, Any] = {}
+    if name != before.billing_name:
+        changes["billing_name"] = name
+    if address != before.billing_address:
+        changes["billing_address"] = address.as_json()
+    if not changes:
+        documents.generate_invoice(identity, polar_order_id)
+        return
+    after = identity.call(lambda client: client.update_order(identity.orders, polar_order_id, changes))
+    mirror([after])
+    documents.forget_after_edit(identity, before, after)
+    documents.generate_edited(identity, polar_order_id)
+
+
+def mirror(found: Iterable[PortalOrder]) -> None:
+    """Note here what Polar has answered, never over something newer."""
+    rows = [_to_row(each) for each in found if each.polar_customer_id]
+    with tolerating_database("Orders can't be kept"):
+        known = dict(Order.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", "modified_at"))
+        new = [row for row in rows if row.pk not in known]
+        if new:
+            Order.objects.bulk_create(new, ignore_conflicts=True)
+        for row in rows:
+            if row.pk in known and row.modified_at > known[row.pk]:
+                values = {name: getattr(row, name) for name in MIRRORED}
+                Order.objects.filter(pk=row.pk, modified_at__lt=row.modified_at).update(**values)
+
+
+MIRRORED = (
+    "polar_customer_id",
+    "status",
+    "number",
+    "receipt_number",
+    "description",
+    "currency",
+    "total_amount",
+    "refunded_amount",
+    "created_at",
+    "modified_at",
+)
+
+
+def _to_row(order: PortalOrder) -> Order:
+    row = Order(pk=order.id)
+    for name in MIRRORED:
+        value = getattr(order, name)
+        if isinstance(value, datetime):
+            value = to_field(value)
+        elif isinstance(value, str):
+            value = value[: getattr(Order._meta.get_field(name), "max_length", None)]
+        setattr(row, name, value)
+    return row
+
+
+def _from_row(row: Order) -> PortalOrder:
+    values = {name: getattr(row, name) for name in MIRRORED}
+    values |= {name: from_field(value) for name, value in values.items() if isinstance(value, datetime)}
+    return PortalOrder(id=row.polar_order_id, **values)
+
+
+def _ask(identity: CustomerIdentity, page: int) -> tuple[list[PortalOrder], int]:
+    """Return the customer's orders up to the end of this page, and how many there are in all.
+
+    Polar lists drafts too and can't be told not to, so that its pages are not ours: those before have to be counted.
+    """
+    found: list[PortalOrder] = []
+    drafts = 0
+    for number in itertools.count(1):
+        answer = identity.call(partial(_ask_page, identity.orders, number))
+        kept = [each for each in answer.orders if each.status != "draft"]
+        found += kept
+        drafts += len(answer.orders) - len(kept)
+        seen_all = number * ASK_FOR >= answer.total or not answer.orders
+        if seen_all or len(found) >= page * PAGE_SIZE or (page - 1) * PAGE_SIZE >= answer.total:
+            return found, max(answer.total - drafts, len(found))
+    raise AssertionError("unreachable")
+
+
+def _ask_page(orders: str, number: int, client: Client) -> OrderPage:
+    return client.orders(orders, page=number, limit=ASK_FOR)
+
+
+def _page(rest: list[PortalOrder], page: int, total: int, failure: PolarError | None = None) -> Page:
+    return Page(rest[:PAGE_SIZE], page, max(1, math.ceil(total / PAGE_SIZE)), total, failure)
