@@ -159,7 +159,7 @@ class BillingDetailsForm(forms.Form):
                     )
         elif country in WITH_STATE and not cleaned.get("state"):
             self.add_error("state", _("An address in this country needs its state."))
-        elif cleaned.get("state") and not cleaned["state"].startswith(f"{country}-"):
+        elif country and cleaned.get("state") and not cleaned["state"].startswith(f"{country}-"):
             self.add_error("state", _("This state is not in the chosen country."))
         if country and country not in WITHOUT_POSTAL_CODE and not cleaned.get("postal_code"):
             self.add_error("postal_code", _("An address in this country needs its postal code."))

@@ -315,7 +315,7 @@ def test_a_crowd_on_one_cold_document_makes_one_call(
     CustomerPortal(ada).invoice(fake_polar.add_order(ada_at_polar, invoice=True).id)  # so that there is a session
     fake_polar.clear_calls()
     # Kept sessions are read before, as SQLite in memory has one connection a thread.
-    session = CustomerPortal(ada)._identity()._find_session()  # type: ignore[attr-defined]
+    session = CustomerPortal(ada)._identity()._find_session()
     monkeypatch.setattr("polar_portal.identity.CustomerIdentity._find_session", lambda self, **kwargs: session)
     results = at_once(50, lambda: CustomerPortal(ada).invoice(order.id))
     assert len({result.url for result in results}) == 1
