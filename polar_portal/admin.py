@@ -67,17 +67,18 @@ class InvoiceActionMixin(ModelAdmin):
                 request, _("Please select one order: several at once can't be downloaded yet."), messages.ERROR
             )
             return None
-        if not chosen[0]:
+        chosen_id = str(chosen[0] or "").strip()
+        if not chosen_id:
             self.message_user(request, _("There is no order at Polar for this one: it has no id."), messages.ERROR)
             return None
         try:
-            OrganizationPortal().invoice(chosen[0])
+            OrganizationPortal().invoice(chosen_id)
         except (PolarError, PolarMisconfigured) as failure:
             self.message_user(request, _("No invoice: %(reason)s") % {"reason": failure}, messages.ERROR)
             return None
         # A page that opens the PDF, because the action is a form: under `form-action 'self'` browsers silently block a
         # form's submission that ends elsewhere, redirects included.
-        order_id = chosen[0] if isinstance(chosen[0], uuid.UUID) else uuid.UUID(str(chosen[0]))
+        order_id = uuid.UUID(chosen_id)
         address = reverse(f"{self.admin_site.name}:{self._polar_invoice_name}", args=[order_id])
         context = {
             **self.admin_site.each_context(request),

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from django.core.cache import InvalidCacheBackendError, caches
 
 from polar_portal.conf import conf
-from polar_portal.exceptions import DocumentPending, PolarError, PolarMisconfigured
+from polar_portal.exceptions import DocumentPending, PolarError, PolarMisconfigured, PolarUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,9 @@ T = TypeVar("T")
 #: Seconds that an attempt's outcome stays to be shared, and that others wait for it.
 OUTCOME_LIFE = 10
 LONGEST_WAIT = 2.0
-#: A cache that needs longer than this for one command is not used again in the same click.
-TOO_SLOW = 0.5
+#: Seconds that the cache may take of one click in all; then the click goes on without it. So many, because a thread of
+#: a starved process sees a quick cache as a slow one, and whoever gives up asks Polar alone.
+TOO_SLOW = 4.0
 
 PREFIX = "polar_portal:1"
 
@@ -44,12 +45,13 @@ class ClickCache:
     def __init__(self, ends_at: float) -> None:
         try:
             self._cache = caches[conf.POLAR_CACHE_ALIAS]
-        except InvalidCacheBackendError:
-            raise PolarMisconfigured(
-                f"POLAR_CACHE_ALIAS is {conf.POLAR_CACHE_ALIAS!r}, which is none of CACHES."
-            ) from None
+        except InvalidCacheBackendError as error:
+            raise PolarMisconfigured(f"POLAR_CACHE_ALIAS is {conf.POLAR_CACHE_ALIAS!r}: {error}") from None
         self._ends_at = ends_at
+        self._spent = 0.0
         self.broken = False
+        #: Whether to wait for another click's attempt as long as this one may take: for what must not be dropped.
+        self.patient = False
 
     def get_many(self, keys: list[str]) -> dict[str, Any]:
         found = self._do("get_many", keys, default={})
@@ -65,20 +67,13 @@ class ClickCache:
     def add(self, key: str, value: Any, seconds: float) -> bool | None:
         """Keep `value` if there is none yet. None: the cache failed and did not say."""
         added = self._do("add", key, value, max(1, math.floor(seconds)))
-        return None if self.broken else bool(added)
+        return None if added is None else bool(added)
 
     def delete(self, key: str) -> None:
         """Delete a lock or an outdated URL. Tried even when the cache has failed in this click: left, it does harm."""
         broken, self.broken = self.broken, False
         self._do("delete", key)
         self.broken = broken
-
-    def count(self, key: str, seconds: int) -> int:
-        """Count one more under `key`, which is forgotten `seconds` after the first, and return how many."""
-        if self.add(key, 1, seconds):
-            return 1
-        counted = self._do("incr", key)
-        return counted if isinstance(counted, int) else 1
 
     def _do(self, command: str, *args: Any, default: Any = None) -> Any:
         if self.broken:
@@ -87,13 +82,12 @@ class ClickCache:
         try:
             result = getattr(self._cache, command)(*args)
         except Exception as error:  # noqa: BLE001 - each backend raises its own; pickle and sockets raise theirs
-            if isinstance(error, ValueError) and command == "incr":
-                return default  # the counter lapsed between the two commands
             # Not what the error says: the address it names may hold a password.
             self._give_up(f"failed at {command} ({type(error).__name__})")
             return default
-        if time.monotonic() - started > TOO_SLOW:
-            self._give_up(f"needed over {TOO_SLOW} s for {command}")
+        self._spent += time.monotonic() - started
+        if self._spent > TOO_SLOW:
+            self._give_up(f"has taken {TOO_SLOW:g} s of it")
         return result
 
     def _give_up(self, why: str) -> None:
@@ -118,16 +112,17 @@ class ClickCache:
 
         Failures are shared with those who waited for them. With only successes shared, 50 clicks on a failing Polar
         made 45 calls and took 10 s; with failures shared, 2 calls and 0.24 s. Raises DocumentPending to those who have
-        waited long enough.
+        waited long enough, PolarUnavailable if they were `patient`.
         """
         lock, attempt = f"{key}:attempt", secrets.token_hex(8)
         # In whole seconds, and longer than any holder can take.
         life = max(2, math.ceil(conf.POLAR_CLICK_BUDGET) + 1)
-        give_up_at = min(time.monotonic() + LONGEST_WAIT, self._ends_at)
-        while True:
+        give_up_at = self._ends_at if self.patient else min(time.monotonic() + LONGEST_WAIT, self._ends_at)
+        nobody = 0
+        while not self.broken:
             began = time.monotonic()
             if (added := self.add(lock, attempt, life)) is None:
-                return work()
+                break
             if added:
                 return self._as_holder(key, attempt, began + life, find, work, pack)
             holder = self.get(lock)
@@ -137,12 +132,20 @@ class ClickCache:
                     raise failure
                 if (shared := unpack(outcome)) is not None:
                     return shared
-                if time.monotonic() >= give_up_at and not self.broken:
-                    raise DocumentPending("Another click is asking Polar for the same.", retry_after=1)
-            if self.broken or time.monotonic() >= give_up_at:
-                return work()  # a cache that says "taken" but not by whom
+            else:
+                # Taken, but by nobody: it has lapsed just now, or the cache only pretends to keep things.
+                nobody += 1
+                if nobody > 2:
+                    self._give_up("does not remember")
+                    break
+                time.sleep(0.01)
             if (found := find()) is not None:
                 return found
+            if time.monotonic() >= give_up_at and not self.broken:
+                if self.patient:
+                    raise PolarUnavailable("Another click did not end in time.", retry_after=1)
+                raise DocumentPending("Another click is asking Polar for the same.", retry_after=1)
+        return work()
 
     def _as_holder(
         self,
@@ -202,14 +205,17 @@ def _unpack_failure(outcome: Any) -> PolarError | PolarMisconfigured | None:
     failure: PolarError | PolarMisconfigured
     if code == PolarMisconfigured.code:
         failure = PolarMisconfigured(message)
-    elif code in FAILURES:
-        order_id, retry_after = outcome.get("polar_order_id"), outcome.get("retry_after")
-        failure = FAILURES[code](
-            message,
-            polar_order_id=uuid.UUID(order_id) if order_id else None,
-            retry_after=retry_after if isinstance(retry_after, int) else None,
-            fields=outcome.get("fields"),
-        )
+    elif isinstance(code, str) and code in FAILURES:
+        order_id, retry_after, fields = (outcome.get(name) for name in ("polar_order_id", "retry_after", "fields"))
+        try:
+            failure = FAILURES[code](
+                message,
+                polar_order_id=uuid.UUID(order_id) if order_id else None,
+                retry_after=min(max(retry_after, 1), 3600) if isinstance(retry_after, int) else None,
+                fields=fields,
+            )
+        except (ValueError, TypeError, AttributeError):
+            return None
     else:
         return None
     failure.remembered = True

@@ -96,7 +96,7 @@ class Conf:
             raise PolarMisconfigured(
                 "POLAR_BASE_URL must look like 'https://api.polar.sh': http or https, a host, no user name, no query."
             )
-        return str(base_url).rstrip("/")
+        return f"{parts.scheme}{str(base_url)[len(parts.scheme) :].rstrip('/')}"
 
     @property
     def POLAR_WEBHOOK_SECRET(self) -> list[Secret]:
@@ -111,17 +111,17 @@ class Conf:
     @property
     def POLAR_RETURN_URL(self) -> str:
         """Where Polar's hosted portal leads back to; empty: nowhere."""
-        return getattr(settings, "POLAR_RETURN_URL", None) or ""
+        return self._text("POLAR_RETURN_URL", "")
 
     @property
     def POLAR_CUSTOMER_RESOLVER(self) -> str:
         """Dotted path of the function that says which customer of Polar a user is."""
-        return getattr(settings, "POLAR_CUSTOMER_RESOLVER", "polar_portal.customers.by_primary_key")
+        return self._text("POLAR_CUSTOMER_RESOLVER", "polar_portal.customers.by_primary_key")
 
     @property
     def POLAR_CACHE_ALIAS(self) -> str:
         """Which of Django's caches keeps signed URLs."""
-        return getattr(settings, "POLAR_CACHE_ALIAS", "default")
+        return self._text("POLAR_CACHE_ALIAS", "default")
 
     @property
     def POLAR_URL_MIN_LIFE(self) -> float:
@@ -165,6 +165,13 @@ class Conf:
     def use_tz(self) -> bool:
         """Django's USE_TZ: whether its database fields want aware datetimes."""
         return settings.USE_TZ
+
+    @staticmethod
+    def _text(name: str, default: str) -> str:
+        value = getattr(settings, name, default)
+        if not isinstance(value, (str, type(None))):
+            raise PolarMisconfigured(f"{name} must be a string, not {value!r}.")
+        return value or default
 
     @staticmethod
     def _seconds(name: str, default: float, *, least: float) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,14 +46,22 @@ def resolve(user: Any) -> dict[str, str]:
     `member_id` or `external_member_id`. Raises NotACustomer for nobody, for a user who is signed out or not saved, and
     when the resolver says None; PolarMisconfigured when it says something else.
     """
-    if user is None or not user.is_authenticated or user.pk is None:
+    # A primary key that is made before saving, like a UUID, says nothing.
+    unsaved = user is None or user.pk is None or getattr(getattr(user, "_state", None), "adding", False)
+    if unsaved or not user.is_authenticated:
         raise NotACustomer("Nobody is signed in, so there is no customer.")
     path = conf.POLAR_CUSTOMER_RESOLVER
     try:
         resolver = import_string(path)
     except (ImportError, AttributeError, TypeError) as error:
         raise PolarMisconfigured(f"POLAR_CUSTOMER_RESOLVER is {path!r}, which can't be imported.") from error
-    customer = resolver(user)
+    try:
+        customer = resolver(user)
+    except Exception as error:  # noqa: BLE001 - the host's code; whatever it is, customers get a page that says so
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        # Neither what it says nor its frames: an e-mail address may stand there.
+        message = f"{path} raised {type(error).__name__} in {where.name}, line {where.lineno}."
+        raise PolarMisconfigured(message) from None
     if customer is None:
         raise NotACustomer(f"{path} says that this user is no customer.")
     if (

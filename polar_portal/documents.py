@@ -100,6 +100,8 @@ def receipt(identity: Identity, polar_order_id: uuid.UUID) -> Document:
 
 def generate_invoice(identity: Identity, polar_order_id: uuid.UUID) -> None:
     """Ask Polar to make the invoice, unless it was asked within the last seconds."""
+    # Whoever presses a button is told to wait only when Polar was really asked.
+    identity.cache.patient = True
 
     def find() -> bool | None:
         pending = _recall(identity, "invoice", polar_order_id)
@@ -209,7 +211,7 @@ def _fetch(
         nonlocal pending
         document, pending = _look(identity, kind, polar_order_id)
         if document is None and pending and (wait := pending["asked"] + ask_every - time.time()) > 0:
-            raise _still_pending(polar_order_id, wait)
+            raise _still_pending(polar_order_id, min(wait, ask_every))
         return document
 
     def ask_and_keep() -> Document:
@@ -253,7 +255,7 @@ def _reusable(identity: Identity, value: Any) -> Document | None:
     document = _unpack(value)
     if (
         document is None
-        or not isinstance(value["fetched_at"], (int, float))
+        or not _is_moment(value["fetched_at"])
         or _reusable_for(document, value["fetched_at"]) < 0
         or not presigned.may_redirect_to(
             document.url, base_url=identity.base_url, allowed_hosts=conf.POLAR_ALLOWED_DOCUMENT_HOSTS
@@ -294,9 +296,13 @@ def _pending_key(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> st
 
 def _pending(value: Any) -> dict[str, float] | None:
     """Read what `_remember_pending` wrote: since when it is made, and when Polar was last asked whether it is ready."""
-    if not isinstance(value, dict) or not all(isinstance(value.get(name), (int, float)) for name in ("since", "asked")):
+    if not isinstance(value, dict) or not all(_is_moment(value.get(name)) for name in ("since", "asked")):
         return None
     return value if value["since"] + PENDING_LIFE > time.time() else None
+
+
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _remember_pending(identity: Identity, kind: str, polar_order_id: uuid.UUID, *, since: float) -> None:

@@ -69,7 +69,7 @@ class Identity(ABC):
     def recall(self, seen: dict[str, Any]) -> None:
         """Raise what `seen`, read from the cache under `memory_keys`, says that Polar would answer."""
         until = seen.get(self.limit_key)
-        if isinstance(until, (int, float)) and (left := until - time.time()) > 0:
+        if isinstance(until, (int, float)) and 0 < (left := until - time.time()) <= 3600:
             failure = RateLimited("Polar's rate limit was reached a moment ago.", retry_after=_whole_seconds(left))
             failure.remembered = True
             raise failure
@@ -191,11 +191,14 @@ class CustomerIdentity(Identity):
     def _issue_session(self, return_url: str = "") -> tuple[customers.KeptSession, IssuedSession]:
         organization = OrganizationIdentity()
         organization.cache, organization.ends_at = self.cache, self.ends_at
-        made = f"{PREFIX}:{next(iter(customers.scopes('sessions', str(self._user.pk))))}:sessions"
-        seen = self.cache.get_many([made, *organization.memory_keys])
+        # One slot for each session that this user may cause within a minute.
+        user = next(iter(customers.scopes("sessions", str(self._user.pk))))
+        slots = [f"{PREFIX}:{user}:session:{number}" for number in range(SESSIONS_A_MINUTE)]
+        seen = self.cache.get_many([*slots, *organization.memory_keys])
         organization.recall(seen)
-        if isinstance(count := seen.get(made), int) and count >= SESSIONS_A_MINUTE:
-            raise RateLimited(f"This user has caused {count} new sessions at Polar within a minute.", retry_after=60)
+        free = [slot for slot in slots if not _within_a_minute(seen.get(slot))]
+        if not free:
+            raise RateLimited("This user has caused too many new sessions at Polar within a minute.", retry_after=60)
         asked_at = timezone.now()
         try:
             issued = organization.call(
@@ -204,7 +207,7 @@ class CustomerIdentity(Identity):
         except NotACustomer as absent:
             self.cache.set(self._absent_key, {"absent": str(absent)}, ABSENCE_LIFE)
             raise
-        self.cache.count(made, 60)
+        any(self.cache.add(slot, time.time(), 60) for slot in free)
         kept = customers.keep_session(self._user, self.scope, self._scopes[self.scope], issued, asked_at)
         return kept, issued
 
@@ -218,6 +221,10 @@ class CustomerIdentity(Identity):
 
     def listed(self) -> QuerySet[Order]:
         return customers.listed(self._user, self._scopes)
+
+
+def _within_a_minute(moment: Any) -> bool:
+    return isinstance(moment, float) and 0 <= time.time() - moment < 60
 
 
 def _whole_seconds(left: float) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import Error as DatabaseFailure
 from django.db import connections, models, router, transaction
 from django.utils import timezone
@@ -23,7 +24,7 @@ def tolerating_database(what: str) -> Iterator[None]:
     try:
         with transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext():
             yield
-    except DatabaseFailure as error:
+    except (DatabaseFailure, SynchronousOnlyOperation) as error:
         logger.warning("%s (%s).", what, type(error).__name__)
 
 

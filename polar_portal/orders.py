@@ -87,6 +87,7 @@ def update_billing_details(
     before: PortalOrder | None = None,
 ) -> None:
     """Change what the order's invoice shows, and have it made. Nothing changed: it is only made if it was not."""
+    identity.cache.patient = True
     before = before or order(identity, polar_order_id)
     changes: dict[str, Any] = {}
     if name != before.billing_name:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import uuid
-from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -41,6 +40,8 @@ from polar_portal.texts import DOCUMENTS, FAILURES
 
 #: How often a waiting page comes back by itself before it offers a way out instead.
 LONGEST_WAIT = 20
+#: How often it is believed that Polar makes an invoice only because the address says so: for 20 seconds or so.
+WAIT_UNSEEN = 6
 #: Seconds after which to come back when a failure does not say.
 COME_BACK = 30
 
@@ -60,7 +61,14 @@ class Redirect(HttpResponse):
         return self["Location"]
 
 
-@method_decorator([transaction.non_atomic_requests, login_not_required, csrf_protect], name="dispatch")
+def outside_transactions(view: Any) -> Any:
+    """Mark a view as not wanting ATOMIC_REQUESTS, of whichever database."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
+@method_decorator([outside_transactions, login_not_required, csrf_protect], name="dispatch")
 class PortalView(View):
     """What all our views have in common: who may come, HTML or JSON, failures, headers.
 
@@ -85,7 +93,7 @@ class PortalView(View):
         elif self.wants_json:
             response = JsonResponse({"error": "not_authenticated", "detail": str(_("Please sign in."))}, status=401)
         else:
-            response = redirect_to_login(request.get_full_path())
+            response = redirect_to_login(self.back)
         patch_vary_headers(response, ["Accept", "Cookie"])
         response["Cache-Control"] = "private, no-store"
         return response
@@ -100,6 +108,11 @@ class PortalView(View):
             failure = OrderNotFound()  # one answer for all: nobody learns which orders or customers exist
         return self.told(failure)
 
+    @property
+    def back(self) -> str:
+        """Where a browser goes after signing in, or to try again."""
+        return self.request.get_full_path()
+
     def told(self, failure: PolarError | PolarMisconfigured) -> HttpResponse:
         title, text = FAILURES[failure.code]
         retry_after = getattr(failure, "retry_after", None)
@@ -113,7 +126,7 @@ class PortalView(View):
         else:
             context = {"code": failure.code, "title": title, "text": text}
             if failure.status == 503:
-                context["retry_url"] = self.request.path
+                context["retry_url"] = self.back
             response = self.page("failure", context, failure.status)
         if retry_after is not None:
             response["Retry-After"] = str(retry_after)
@@ -197,8 +210,7 @@ class InvoiceView(DocumentView):
 
     def post(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
         try:
-            with suppress(DocumentPending):  # another tab has just asked for it
-                self.portal.generate_invoice(polar_order_id)
+            self.portal.generate_invoice(polar_order_id)
         except BillingDetailsMissing:
             if self.wants_json:
                 raise
@@ -206,12 +218,12 @@ class InvoiceView(DocumentView):
         return made(self, polar_order_id)
 
     def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
-        if self.wants_json or not isinstance(failure, InvoiceNotGenerated):
+        if not isinstance(failure, InvoiceNotGenerated):
             return super().failed(failure, **kwargs)
-        # Without a cache nobody remembers that Polar was asked to make it; the address does.
-        if self.waited is not None and self.waited < LONGEST_WAIT:
-            return self.wait(kwargs["polar_order_id"], ASK_EVERY)
-        return self.offer(failure, kwargs["polar_order_id"])
+        # Without a cache nobody remembers that Polar was asked to make it. The address does, for as long as that takes.
+        if self.waited is not None and self.waited < WAIT_UNSEEN:
+            return super().failed(DocumentPending(retry_after=ASK_EVERY), **kwargs)
+        return super().failed(failure, **kwargs) if self.wants_json else self.offer(failure, kwargs["polar_order_id"])
 
     def offer(self, failure: InvoiceNotGenerated, polar_order_id: uuid.UUID) -> HttpResponse:
         """Answer the page that offers to make it, with what it will show."""
@@ -246,10 +258,9 @@ class BillingDetailsView(PortalView):
         form = BillingDetailsForm(order, request.POST)
         if form.is_valid():
             try:
-                with suppress(DocumentPending):  # another tab has just asked for it
-                    self.portal.update_billing_details(
-                        polar_order_id, name=form.cleaned_data["name"], address=form.address, order=order
-                    )
+                self.portal.update_billing_details(
+                    polar_order_id, name=form.cleaned_data["name"], address=form.address, order=order
+                )
                 return made(self, polar_order_id)
             except BillingDetailsInvalid as refused:
                 form.add_refusals(refused.fields)
@@ -304,8 +315,12 @@ class OrderDetailView(PortalView):
 class HostedPortalView(PortalView):
     """POST opens Polar's own portal, signed in."""
 
+    @property
+    def back(self) -> str:
+        return reverse("polar_portal:order_list")  # where the button is: this address takes no GET
+
     def post(self, request: HttpRequest) -> HttpResponse:
-        back = conf.POLAR_RETURN_URL or reverse("polar_portal:order_list")
+        back = conf.POLAR_RETURN_URL or self.back
         url = self.portal.hosted_url(return_url=request.build_absolute_uri(back))
         if self.wants_json:
             response: HttpResponse = JsonResponse({"url": url})

@@ -220,6 +220,64 @@ def test_after_its_first_failure_a_click_does_without_the_cache(
     assert Broken.asked == 1
 
 
+class Forgetful(LocMemCache):
+    """What a client that hides its errors does when its server is away: nothing is kept, nothing raised."""
+
+    commands = 0
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).commands += 1
+
+    def get_many(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).commands += 1
+        return {}
+
+    def add(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).commands += 1
+        return False
+
+    def set(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).commands += 1
+
+
+def test_cache_that_hides_its_failures_is_seen_through(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": "tests.test_cache.Forgetful"}}
+    monkeypatch.setattr(Forgetful, "commands", 0)
+    assert CustomerPortal(ada).invoice(fake_polar.add_order(ada_at_polar, invoice=True).id)
+    assert Forgetful.commands < 20
+
+
+def test_patient_click_waits_for_the_holder_as_long_as_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polar_portal.cache.LONGEST_WAIT", 0.05)
+    cache.add("key:attempt", "somebody", 11)
+    threading.Timer(0.3, cache.delete, ["key:attempt"]).start()
+    patient = click_cache()
+    patient.patient = True
+    assert patient.once("key", lambda: None, lambda: "made") == "made"
+
+
+def test_patient_click_that_waited_in_vain_says_so() -> None:
+    cache.add("key:attempt", "somebody", 11)
+    patient = ClickCache(time.monotonic() + 0.1)
+    patient.patient = True
+    with pytest.raises(PolarUnavailable):
+        patient.once("key", lambda: None, lambda: "made")
+
+
+def test_who_waited_looks_once_more_before_giving_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polar_portal.cache.LONGEST_WAIT", 0.05)
+    cache.add("key:attempt", "somebody", 11)
+    assert click_cache().once("key", lambda: "there meanwhile", lambda: "made") == "there meanwhile"
+
+
+def test_slow_add_that_succeeds_is_still_a_lock_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polar_portal.cache.TOO_SLOW", -1)
+    assert click_cache().once("key", lambda: None, lambda: "made") == "made"
+    assert cache.get("key:attempt") is None
+
+
 def test_a_slow_cache_is_asked_once_a_click(
     fake_polar: FakePolar,
     ada: User,

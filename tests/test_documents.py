@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from pytest_django import Settings
 
@@ -300,3 +301,33 @@ def test_rubbish_in_the_cache_is_not_believed(
     monkeypatch.setattr(LocMemCache, "get_many", lambda self, keys: dict.fromkeys(keys, rubbish))
     document = CustomerPortal(ada).invoice(order.id)
     assert fake_polar.download(document.url).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("limit", 1e12),
+        ("limit", float("inf")),
+        ("invoice", {"url": "https://s3.example/x.pdf", "expires_at": None, "fetched_at": float("nan")}),
+        ("invoice", {"url": "https://s3.example/x.pdf", "expires_at": None, "fetched_at": float("inf")}),
+        ("invoice-pending", {"since": float("nan"), "asked": 0}),
+    ],
+)
+def test_impossible_numbers_in_the_cache_are_not_believed(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, kind: str, value: Any
+) -> None:
+    order = fake_polar.add_order(ada_at_polar, invoice=True)
+    identity = CustomerPortal(ada)._identity()
+    cache.set(identity.limit_key if kind == "limit" else identity.key(kind, order.id), value)
+    assert fake_polar.download(CustomerPortal(ada).invoice(order.id).url).status == 200
+
+
+def test_mark_of_a_host_whose_clock_is_ahead_makes_nobody_wait_longer(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer
+) -> None:
+    order = fake_polar.add_order(ada_at_polar, invoice=True)
+    ahead = datetime.now(timezone.utc).timestamp() + 600
+    cache.set(CustomerPortal(ada)._identity().key("invoice-pending", order.id), {"since": ahead, "asked": ahead})
+    with pytest.raises(DocumentPending) as pending:
+        CustomerPortal(ada).invoice(order.id)
+    assert pending.value.retry_after == 3

@@ -9,6 +9,7 @@ import pytest
 import time_machine
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from polar_portal import customers
@@ -137,6 +138,43 @@ def test_resolver_that_answers_nonsense_is_our_mistake(
     assert fake_polar.calls == []
 
 
+def test_resolver_that_raises_is_our_mistake_and_tells_where(
+    fake_polar: FakePolar, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolver(user: User) -> Any:
+        raise LookupError("ada@shop.example has no profile")
+
+    monkeypatch.setattr(customers, "by_primary_key", resolver)
+    with pytest.raises(PolarMisconfigured, match=r"raised LookupError in resolver, line \d+") as failure:
+        CustomerPortal(ada).invoice("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+    assert "ada@" not in str(failure.value)
+    assert failure.value.__cause__ is None
+
+
+def test_unsaved_user_with_a_key_of_its_own_is_no_customer(fake_polar: FakePolar) -> None:
+    with pytest.raises(NotACustomer):
+        CustomerPortal(User(pk=7, username="not saved")).invoice("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+    assert fake_polar.calls == []
+
+
+def test_six_sessions_are_counted_by_the_minute_in_every_cache(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, settings: Settings, tmp_path: Any
+) -> None:
+    # Django's own `incr` keeps a counter of a file or database for ever where TIMEOUT is None.
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+            "LOCATION": str(tmp_path),
+            "TIMEOUT": None,
+        }
+    }
+    with time_machine.travel(NOON, tick=False) as now:
+        for _ in range(10):
+            CustomerPortal(ada).hosted_url()
+            now.shift(30)
+    assert fake_polar.count("POST", "/customer-sessions/") == 10
+
+
 def test_resolver_may_say_that_a_user_is_no_customer(
     fake_polar: FakePolar, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,7 +282,9 @@ def test_the_hosts_transaction_stays_usable(
 
     monkeypatch.setattr("django.db.models.query.QuerySet.update_or_create", fail)
     with transaction.atomic():
-        CustomerPortal(ada).invoice(fake_polar.add_order(ada_at_polar, invoice=True).id)
+        with CaptureQueriesContext(connection) as queries:
+            CustomerPortal(ada).invoice(fake_polar.add_order(ada_at_polar, invoice=True).id)
+        assert any(query["sql"].startswith("SAVEPOINT") for query in queries)
         User.objects.create_user("zoe")
     assert User.objects.filter(username="zoe").exists()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from polar_portal import orders as mirror
 from polar_portal.api.schemas import PortalOrder
@@ -268,6 +269,28 @@ def test_older_data_never_replaces_newer(db: None) -> None:
     assert Order.objects.get().status == "refunded"
     mirror.mirror([portal_order(status="partially_refunded", modified_at=later + timedelta(seconds=1))])
     assert Order.objects.get().status == "partially_refunded"
+
+
+def test_older_data_never_replaces_newer_in_a_race(db: None) -> None:
+    moment = datetime(2026, 11, 2, tzinfo=timezone.utc)
+    mirror.mirror([portal_order()])
+
+    def meanwhile(execute: Any, sql: str, *args: Any) -> Any:
+        result = execute(sql, *args)
+        if sql.startswith("SELECT"):
+            Order.objects.update(status="refunded", modified_at=moment + timedelta(days=1))
+        return result
+
+    with connection.execute_wrapper(meanwhile):
+        mirror.mirror([portal_order(status="void", modified_at=moment)])
+    assert Order.objects.get().status == "refunded"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_known_costs_one_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    mirror.mirror([portal_order()])
+    with django_assert_num_queries(1):
+        mirror.mirror([portal_order()])
 
 
 def test_what_is_too_long_for_a_column_is_cut(db: None) -> None:

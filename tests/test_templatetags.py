@@ -122,3 +122,25 @@ def test_user_may_come_without_a_request(fake_polar: FakePolar, ada: User, ada_a
 def test_repr_of_an_invoice_hides_the_signed_url(fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer) -> None:
     order = fake_polar.add_order(ada_at_polar, invoice=True)
     assert "X-Amz" not in render("{% polar_invoice order as invoice %}{{ invoice }}", ada, order=order.id)
+
+
+def test_nothing_at_all_is_raised_into_a_template(
+    fake_polar: FakePolar, ada: User, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr("polar_portal.customers.by_primary_key", lambda user: user.profile)
+    assert invoice(ada, ID)[0] == "unavailable"
+    settings.ROOT_URLCONF = "example_project.shop.urls"  # ours are not included
+    assert invoice(ada, ID)[:2] == ["unavailable", ""]
+
+
+def test_in_an_async_view_it_answers_without_the_database(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer
+) -> None:
+    import asyncio
+
+    order = fake_polar.add_order(ada_at_polar, invoice=True)
+
+    async def view() -> str:
+        return invoice(ada, order.id)[0]
+
+    assert asyncio.run(view()) == "ready"

@@ -64,6 +64,9 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = deadline.POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if not proxy.lower().startswith(("http://", "https://")):
+            # SOCKS brings connections of its own, which would not end in time.
+            raise requests.exceptions.InvalidProxyURL("not an http or https proxy")
         manager = super().proxy_manager_for(proxy, **kwargs)
         manager.pool_classes_by_scheme = deadline.POOL_CLASSES
         return manager
@@ -113,7 +116,7 @@ class Client:
         return self._call(
             "POST",
             "/v1/customer-sessions/",
-            lambda answer: schemas.IssuedSession.from_json(answer.data) if answer.status == 201 else None,
+            _issued_session,
             body=dict(customer, return_url=return_url) if return_url else dict(customer),
         )
 
@@ -302,7 +305,16 @@ class _Broken:
             return cls("timed out")
         if isinstance(cause, urllib3.exceptions.SSLError) and isinstance(cause.args[0], ssl.SSLCertVerificationError):
             return cls("the certificate does not verify", for_good=True)
+        if isinstance(error, requests.exceptions.InvalidProxyURL):
+            return cls("the environment names a proxy that is no http or https one", for_good=True)
         return cls(f"the connection broke ({type(cause).__name__})")
+
+
+def _issued_session(answer: _Answer) -> schemas.IssuedSession | None:
+    if answer.status != 201:
+        return None
+    answered = presigned.epoch(answer.headers.get("Date"))
+    return schemas.IssuedSession.from_json(answer.data, answered=answer.asked_at if answered is None else answered)
 
 
 def _order(answer: _Answer) -> schemas.PortalOrder | None:

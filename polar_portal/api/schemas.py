@@ -17,6 +17,8 @@ from django.utils.dateparse import parse_datetime
 
 from polar_portal.conf import Secret
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 #: Valid in JSON, but PostgreSQL refuses NUL, and half a surrogate pair can't be sent to a browser.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -51,12 +53,15 @@ class IssuedSession:
     hosted_url: Secret
 
     @classmethod
-    def from_json(cls, data: Any) -> IssuedSession:
+    def from_json(cls, data: Any, *, answered: float | None = None) -> IssuedSession:
+        """answered: when Polar answered, by its own clock if that is known; for a session without `created_at`."""
         record = _object(data)
         token = _text(record, "token")
         if not token.isascii() or not token.isprintable() or " " in token:
             raise Nonsense("token")
-        life = (_moment(record, "expires_at") - _moment(record, "created_at")).total_seconds()
+        if record.get("created_at") is not None or answered is None:
+            answered = _moment(record, "created_at").timestamp()
+        life = _moment(record, "expires_at").timestamp() - answered
         return cls(
             token=Secret(token),
             polar_customer_id=_id(record, "customer_id"),
@@ -156,7 +161,8 @@ class PortalOrder:
     @classmethod
     def from_json(cls, data: Any) -> PortalOrder:
         record = _object(data)
-        created_at = _moment(record, "created_at")
+        # Polar sends it always; an invoice does not depend on it.
+        created_at = _EPOCH if record.get("created_at") is None else _moment(record, "created_at")
         address = record.get("billing_address")
         lines = record.get("items")
         if lines is not None and not isinstance(lines, list):

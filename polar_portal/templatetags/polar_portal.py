@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,8 @@ from polar_portal.portal import CustomerPortal
 from polar_portal.texts import amount_text, country_text, status_text
 
 register = template.Library()
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,16 @@ def polar_invoice(context: template.Context, order: Any) -> Invoice:
         return Invoice("not_found")
     request = context.get("request")
     user = context.get("user") if request is None else getattr(request, "user", None)
-    url = polar_invoice_url(order_id)
+    url = ""
     try:
+        url = polar_invoice_url(order_id)
         document = CustomerPortal(user).invoice(order_id)
     except PolarError as failure:
         return Invoice(_STATUSES.get(type(failure), "unavailable"), url, retry_after=failure.retry_after)
     except ImproperlyConfigured:
+        return Invoice("unavailable", url)
+    except Exception as error:  # noqa: BLE001 - a page of the host's is not to fail for this
+        logger.error("polar_invoice: order %s, unexpected %s", order_id, type(error).__name__)
         return Invoice("unavailable", url)
     return Invoice("ready", url, document.url, document.expires_at)
 

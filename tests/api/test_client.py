@@ -987,6 +987,15 @@ def test_a_proxy_that_is_away_is_unavailable(connect: Connect, monkeypatch: pyte
             connect("https://polar.test").invoice(ORDERS, ID)
 
 
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks5h://127.0.0.1:9", "SOCKS4://127.0.0.1:9", "http://"])
+def test_a_proxy_of_another_kind_is_refused_by_name(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(PolarUnavailable, match="names a proxy that is no http or https one"):
+        connect("https://polar.test").invoice(ORDERS, ID)
+
+
 def test_a_tunnel_through_a_proxy_hides_the_token_from_it(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, certificate: Certificate
 ) -> None:

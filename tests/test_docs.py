@@ -1,0 +1,31 @@
+"""The docs, held against the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TEMPLATES = ROOT / "polar_portal" / "templates" / "polar_portal"
+DOCS = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
+
+
+def told() -> dict[str, set[str]]:
+    """Each template's row: its name, and the names its context is said to have."""
+    rows = re.findall(r"^\| `([\w.]+)` \| .* \|(.*)\|$", DOCS, re.MULTILINE)
+    return {name: set(re.findall(r"`(\w+)`", context)) for name, context in rows}
+
+
+def test_every_template_is_told() -> None:
+    assert told().keys() == {path.name for path in TEMPLATES.iterdir()}
+
+
+def test_every_variable_of_a_template_is_told() -> None:
+    # What a template makes itself, with `as`, `with` or `for`, and what Django gives to every page.
+    everywhere = {"language", "bidi", "forloop", "block", "request", "user", "csrf_token"}
+    for name, context in told().items():
+        source = (TEMPLATES / name).read_text(encoding="utf-8")
+        made = set(re.findall(r"\bas (\w+)\b|\bfor (\w+) in|\b(\w+)=", source))
+        own = {each for names in made for each in names if each}
+        used = set(re.findall(r"{{ ?(\w+)", source)) | set(re.findall(r"{% (?:el)?if (?:not )?(\w+)", source))
+        assert used - own - everywhere <= context, name
