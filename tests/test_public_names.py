@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.template.loader import get_template
 from django.urls import resolve, reverse
 
 from polar_portal import admin, conf, customers, exceptions, models, portal, testing
@@ -18,22 +17,34 @@ from polar_portal.conf import Conf
 ID = uuid.UUID("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
 
 
-@pytest.mark.parametrize(("name", "path"), [("invoice", f"/billing/orders/{ID}/invoice/")])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("order_list", "/billing/orders/"),
+        ("order_detail", f"/billing/orders/{ID}/"),
+        ("invoice", f"/billing/orders/{ID}/invoice/"),
+        ("receipt", f"/billing/orders/{ID}/receipt/"),
+        ("billing_details", f"/billing/orders/{ID}/billing-details/"),
+        ("portal", "/billing/portal/"),
+    ],
+)
 def test_urls(name: str, path: str) -> None:
-    assert reverse(f"polar_portal:{name}", kwargs={"polar_order_id": ID}) == path
+    kwargs = {"polar_order_id": ID} if str(ID) in path else {}
+    assert reverse(f"polar_portal:{name}", kwargs=kwargs) == path
     assert resolve(path).view_name == f"polar_portal:{name}"
 
 
-@pytest.mark.parametrize("tag", ["polar_invoice_url", "polar_invoice_button", "polar_invoice"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "polar_invoice_url", "polar_invoice_button", "polar_invoice", "polar_receipt_url", "polar_receipt_button",
+        "polar_portal_button",
+    ],
+)  # fmt: skip
 def test_template_tags(tag: str) -> None:
     from polar_portal.templatetags.polar_portal import register
 
     assert tag in register.tags
-
-
-@pytest.mark.parametrize("name", ["base", "button", "failure", "invoice_offer", "ready", "waiting"])
-def test_templates(name: str) -> None:
-    assert get_template(f"polar_portal/{name}.html")
 
 
 def test_exceptions_form_the_promised_tree() -> None:
@@ -67,9 +78,18 @@ def test_what_a_caller_can_act_on_survives_pickling() -> None:
 
 def test_service_layer() -> None:
     for kind in (portal.CustomerPortal, portal.OrganizationPortal):
-        for name in ("invoice", "generate_invoice"):
+        for name in ("invoice", "generate_invoice", "receipt"):
             assert list(inspect.signature(getattr(kind, name)).parameters) == ["self", "polar_order_id"]
             assert inspect.getdoc(getattr(kind, name))
+    for name, parameters in {
+        "orders": ["self", "page"],
+        "order": ["self", "polar_order_id"],
+        "update_billing_details": ["self", "polar_order_id", "name", "address", "order"],
+        "hosted_url": ["self", "return_url"],
+    }.items():
+        assert list(inspect.signature(getattr(portal.CustomerPortal, name)).parameters) == parameters
+        assert inspect.getdoc(getattr(portal.CustomerPortal, name))
+    assert {"items", "page", "pages", "total"} <= set(portal.Page.__dataclass_fields__)
     assert list(inspect.signature(portal.CustomerPortal).parameters) == ["user"]
     assert list(inspect.signature(portal.OrganizationPortal).parameters) == []
     assert set(portal.Document.__dataclass_fields__) == {"url", "expires_at"}
