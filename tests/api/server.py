@@ -168,11 +168,11 @@ def reply(status: int = 200, body: Any = b"", headers: Mapping[str, str] | None 
 
 
 def dripping(start: bytes, drop: bytes) -> Callable[[Line], None]:
-    """Send `start`, then `drop` again and again, 20 ms apart, for four seconds at most."""
+    """Send `start`, then `drop` again and again, 20 ms apart, for eight seconds at most."""
 
     def turn(line: Line) -> None:
         line.send(start)
-        for _ in range(200):
+        for _ in range(400):
             if not line.pause(0.02):
                 break
             line.send(drop)
