@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from polar_portal.exceptions import PolarError, PolarMisconfigured
 from polar_portal.portal import OrganizationPortal
+from polar_portal.texts import FAILURES
 from polar_portal.views import Redirect
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class InvoiceActionMixin(ModelAdmin):
         try:
             OrganizationPortal().invoice(chosen_id)
         except (PolarError, PolarMisconfigured) as failure:
-            self.message_user(request, _("No invoice: %(reason)s") % {"reason": failure}, messages.ERROR)
+            self._tell(request, failure)
             return None
         # A page that opens the PDF, because the action is a form: under `form-action 'self'` browsers silently block a
         # form's submission that ends elsewhere, redirects included.
@@ -98,12 +99,17 @@ class InvoiceActionMixin(ModelAdmin):
         try:
             document = OrganizationPortal().invoice(polar_order_id)
         except (PolarError, PolarMisconfigured) as failure:
-            self.message_user(request, _("No invoice: %(reason)s") % {"reason": failure}, messages.ERROR)
+            self._tell(request, failure)
             return Redirect(reverse(f"{self.admin_site.name}:{self._changelist_name}"), status=302)
         response = Redirect(document.url, status=302)
         response["Cache-Control"] = "private, no-store"
         response["Referrer-Policy"] = "no-referrer"
         return response
+
+    def _tell(self, request: HttpRequest, failure: PolarError | PolarMisconfigured) -> None:
+        """Say what is in the way: in the customer's words, and in those of the log, which staff can use."""
+        text = _("No invoice. %(title)s (%(reason)s)") % {"title": FAILURES[failure.code][0], "reason": failure}
+        self.message_user(request, text, messages.ERROR)
 
     @property
     def _polar_invoice_name(self) -> str:

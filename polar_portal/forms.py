@@ -28,7 +28,7 @@ LONGEST = 255
 #: Polar's own refusals, in the customer's language.
 REFUSALS = {
     "Country cannot be changed": _("The country can't be changed any more."),
-    "State cannot be changed": _("The state can't be changed any more."),
+    "State cannot be changed": _("The state or province can't be changed any more."),
     "Invalid US state": _("Please choose one of the United States."),
     "Invalid CA subdivision": _("Please choose a Canadian province or territory."),
 }
@@ -74,7 +74,7 @@ def without_control_characters(text: str) -> None:
         unicodedata.category(each) in {"Cc", "Cs"} or each in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
         for each in text
     ):
-        raise forms.ValidationError(_("Please leave out control characters."), code="control_character")
+        raise forms.ValidationError(_("Please remove invisible control characters."), code="control_character")
 
 
 class BillingDetailsForm(forms.Form):
@@ -118,7 +118,7 @@ class BillingDetailsForm(forms.Form):
         label=_("Country"), choices=countries, widget=forms.Select({"autocomplete": "billing country"})
     )
     state = forms.ChoiceField(
-        label=_("State or province (United States and Canada)"),
+        label=_("State or province (US, Canada)"),
         required=False,
         choices=states,
         widget=forms.Select({"autocomplete": "billing address-level1"}),
@@ -158,9 +158,9 @@ class BillingDetailsForm(forms.Form):
                         None if name not in self.fields else name, REFUSALS[f"{name.title()} cannot be changed"]
                     )
         elif country in WITH_STATE and not cleaned.get("state"):
-            self.add_error("state", _("An address in this country needs its state."))
+            self.add_error("state", _("An address in this country needs its state or province."))
         elif country and cleaned.get("state") and not cleaned["state"].startswith(f"{country}-"):
-            self.add_error("state", _("This state is not in the chosen country."))
+            self.add_error("state", _("This state or province is not in the chosen country."))
         if country and country not in WITHOUT_POSTAL_CODE and not cleaned.get("postal_code"):
             self.add_error("postal_code", _("An address in this country needs its postal code."))
         return cleaned

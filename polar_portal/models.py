@@ -80,6 +80,7 @@ class Order(models.Model):
     currency = models.CharField(_("currency"), max_length=10)
     total_amount = models.BigIntegerField(_("total"), help_text=_("In the currency's smallest unit."))
     refunded_amount = models.BigIntegerField(_("refunded"), default=0)
+    refunded_tax_amount = models.BigIntegerField(_("refunded tax"), default=0)
     created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created"))
     modified_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("modified"))
 
@@ -101,7 +102,8 @@ class Order(models.Model):
             models.Index(fields=["-created_at", "polar_order_id"], name="polar_portal_order_newest"),
             models.Index(fields=["polar_customer_id", "-created_at"], name="polar_portal_order_customer"),
         ]
-        permissions = [("download_invoice", _("Can download the invoices of all customers"))]
+        # Django stores this name in the database, so it is not translated.
+        permissions = [("download_invoice", "Can download the invoices of all customers")]
 
     def __str__(self) -> str:
         return self.number or str(self.polar_order_id)

@@ -126,6 +126,7 @@ MIRRORED = (
     "currency",
     "total_amount",
     "refunded_amount",
+    "refunded_tax_amount",
     "created_at",
     "modified_at",
 )

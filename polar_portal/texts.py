@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 FAILURES: dict[str, tuple[_StrPromise, _StrPromise]] = {
     DocumentPending.code: (
         _("Your document is being prepared"),
-        _("This takes a few seconds. You can stay on this page: it opens by itself when it is ready."),
+        _("This takes a few seconds. You can stay on this page: the document opens by itself when it is ready."),
     ),
     InvoiceNotGenerated.code: (
         _("Your invoice has not been made yet"),
-        _("It is made when you ask for it, and takes a few seconds."),
+        _("The invoice is made when you ask for it. This takes a few seconds."),
     ),
     OrderNotFound.code: (
         _("Order not found"),
@@ -43,7 +43,7 @@ FAILURES: dict[str, tuple[_StrPromise, _StrPromise]] = {
     ),
     OrderNotEligible.code: (
         _("This order gets no invoice"),
-        _("Invoices are made for completed orders only. This order was never completed, or was cancelled."),
+        _("Invoices are made for completed orders only. This order is not completed, or was cancelled."),
     ),
     BillingDetailsMissing.code: (
         _("Billing details are missing"),
@@ -63,7 +63,7 @@ FAILURES: dict[str, tuple[_StrPromise, _StrPromise]] = {
     ),
     NotPermitted.code: (
         _("You may not see this order's billing"),
-        _("Only owners and billing managers of your team can. Please ask one of them."),
+        _("Only owners and billing managers of your team may see this order's billing. Please ask one of them."),
     ),
     RateLimited.code: (
         _("Too many requests at the moment"),
@@ -75,7 +75,7 @@ FAILURES: dict[str, tuple[_StrPromise, _StrPromise]] = {
     ),
     PolarMisconfigured.code: (
         _("Something is wrong on our side"),
-        _("A mistake in our set-up is in the way; nothing you did caused it. Please contact us."),
+        _("This is a mistake in our settings, not something you did. Please contact us."),
     ),
 }
 
@@ -117,6 +117,14 @@ def amount_text(amount: int, currency: str) -> str:
 def country_text(country: str) -> str:
     """Return a country's name in the customer's language. country: ISO 3166-1 alpha-2."""
     return str(babel_locale().territories.get(country, country))
+
+
+def state_text(state: str) -> str:
+    """Return a state's name, a code that is none as it is. state: ISO 3166-2, like US-CA."""
+    import pycountry  # here, as Babel below
+
+    found = pycountry.subdivisions.get(code=state)  # type: ignore[no-untyped-call]
+    return str(found.name) if found else state
 
 
 def babel_locale() -> Locale:

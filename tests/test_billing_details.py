@@ -191,7 +191,7 @@ def test_american_address_without_a_state_can_never_get_one(
         ([{"loc": ["body", "billing_address", "country"], "msg": "Country cannot be changed"}], "country",
          "The country can't be changed any more."),
         ([{"loc": ["body", "billing_address", "state"], "msg": "State cannot be changed"}], "state",
-         "The state can't be changed any more."),
+         "The state or province can't be changed any more."),
         ([{"loc": ["body", "billing_address"], "msg": "Value error, Invalid US state"}], "state",
          "Please choose one of the United States."),
         ([{"loc": ["body", "billing_name"], "msg": "<b>Too odd</b>"}], "name", "<b>Too odd</b>"),

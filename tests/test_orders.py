@@ -189,6 +189,16 @@ def test_list_shows_what_is_known_when_polar_is_away(
     assert sum(record.name == "polar_portal.portal" for record in caplog.records) == 2  # one for each of the clicks
 
 
+def test_refunds_read_the_same_when_polar_is_away(fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer) -> None:
+    order = fake_polar.add_order(ada_at_polar, amount=4900, tax_amount=980, receipt=True)
+    fake_polar.refund(order, 1000)
+    refunded = f"${(order.refunded_amount + order.refunded_tax_amount) / 100:.2f}"
+    assert order.refunded_tax_amount
+    assert refunded in get(ada).text
+    fake_polar.fail(status=503, times=None)
+    assert refunded in get(ada).text
+
+
 def test_without_anything_known_polar_away_is_a_503(
     fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer
 ) -> None:

@@ -146,6 +146,11 @@ class PortalOrder:
         return self.status not in self.WITHOUT_INVOICE
 
     @property
+    def has_invoice_to_offer(self) -> bool:
+        """Whether an invoice is there, or one press away."""
+        return self.may_have_invoice and (self.is_invoice_generated or self.has_billing_details)
+
+    @property
     def has_receipt(self) -> bool:
         return bool(self.receipt_number)
 

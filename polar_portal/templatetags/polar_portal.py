@@ -25,7 +25,7 @@ from polar_portal.exceptions import (
     PolarError,
 )
 from polar_portal.portal import CustomerPortal
-from polar_portal.texts import amount_text, country_text, status_text
+from polar_portal.texts import amount_text, country_text, state_text, status_text
 
 register = template.Library()
 
@@ -96,6 +96,12 @@ def polar_amount(amount: int, currency: str) -> str:
 def polar_country(country: str) -> str:
     """`{{ address.country|polar_country }}`: a country's name in the customer's language."""
     return country_text(country)
+
+
+@register.filter
+def polar_state(state: str) -> str:
+    """`{{ address.state|polar_state }}`: a state's name, like California."""
+    return state_text(state)
 
 
 @register.filter

@@ -16,19 +16,19 @@
     asked += 1;
     let answer;
     try {
-      answer = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-store" });
+      // The count, as in the page's own address: it tells that somebody waits, where there is no cache to know it.
+      answer = await fetch(`${address}?waiting=${asked}`, { headers: { Accept: "application/json" }, cache: "no-store" });
     } catch {
       return again(5); // no network at the moment
     }
+    if (answer.status === 202) return again(Number(answer.headers.get("Retry-After")) || 5);
     if (answer.status === 200) {
-      heading.textContent = document.title = page.dataset.polarReadyTitle;
+      document.title = document.title.replace(heading.textContent, page.dataset.polarReadyTitle);
+      heading.textContent = page.dataset.polarReadyTitle;
       show("ready");
-      window.location.assign(address);
-    } else if (answer.status === 202) {
-      again((await answer.json()).retry_after);
-    } else {
-      window.location.assign(address); // the page for it says what is in the way
     }
+    // A download, which leaves this page as it is, or the page that says what is wrong; from there "Try again" waits on.
+    window.location.assign(answer.status === 503 ? `${address}?waiting=1` : address);
   };
 
   const again = (seconds) => {
@@ -36,6 +36,10 @@
     else show("gave-up");
   };
 
-  window.stop(); // the page coming back by itself, which is for browsers without JavaScript
-  again(Number(page.dataset.polarSeconds));
+  /* The Refresh header is for browsers without JavaScript. Its clock starts when the page has loaded, and stop() ends it;
+     any earlier, stop() would end the loading of the host's own images and scripts. */
+  window.addEventListener("load", () => window.setTimeout(() => {
+    window.stop();
+    again(Number(page.dataset.polarSeconds));
+  }));
 })();
