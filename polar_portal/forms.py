@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from polar_portal.portal import BillingAddress, PortalOrder
 from polar_portal.texts import babel_locale, country_text
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 #: Polar's list (August 2026) is ISO 3166-1 without these.
 NOT_AT_POLAR = frozenset({"CU", "IR", "KP", "RU", "SY"})
@@ -77,43 +80,28 @@ def without_control_characters(text: str) -> None:
         raise forms.ValidationError(_("Please remove invisible control characters."), code="control_character")
 
 
+def _text(
+    label: _StrPromise, autocomplete: str, *, required: bool = True, max_length: int = LONGEST
+) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=required,
+        max_length=max_length,
+        validators=[without_control_characters],
+        widget=forms.TextInput({"autocomplete": f"billing {autocomplete}"}),
+    )
+
+
 class BillingDetailsForm(forms.Form):
     """Name and address for the invoice of `order`, with what Polar will not change shown but locked."""
 
     template_name = "polar_portal/billing_details_fields.html"
 
-    name = forms.CharField(
-        label=_("Name or company"),
-        max_length=LONGEST,
-        validators=[without_control_characters],
-        widget=forms.TextInput({"autocomplete": "billing name"}),
-    )
-    line1 = forms.CharField(
-        label=_("Street and number"),
-        max_length=LONGEST,
-        validators=[without_control_characters],
-        widget=forms.TextInput({"autocomplete": "billing address-line1"}),
-    )
-    line2 = forms.CharField(
-        label=_("Second line (optional)"),
-        required=False,
-        max_length=LONGEST,
-        validators=[without_control_characters],
-        widget=forms.TextInput({"autocomplete": "billing address-line2"}),
-    )
-    postal_code = forms.CharField(
-        label=_("Postal code"),
-        required=False,
-        max_length=20,
-        validators=[without_control_characters],
-        widget=forms.TextInput({"autocomplete": "billing postal-code"}),
-    )
-    city = forms.CharField(
-        label=_("City"),
-        max_length=LONGEST,
-        validators=[without_control_characters],
-        widget=forms.TextInput({"autocomplete": "billing address-level2"}),
-    )
+    name = _text(_("Name or company"), "name")
+    line1 = _text(_("Street and number"), "address-line1")
+    line2 = _text(_("Second line (optional)"), "address-line2", required=False)
+    postal_code = _text(_("Postal code"), "postal-code", required=False, max_length=20)
+    city = _text(_("City"), "address-level2")
     country = forms.ChoiceField(
         label=_("Country"), choices=countries, widget=forms.Select({"autocomplete": "billing country"})
     )

@@ -50,6 +50,7 @@ class Page:
 
 def list_orders(identity: CustomerIdentity, page: int) -> Page:
     """Return one page of the customer's orders; what is known here when Polar can't be reached."""
+    identity.cache.patient = True  # there is nothing to tell of a session that another click is making
     try:
         identity.recall(identity.cache.get_many(identity.memory_keys))
         found, total = _ask(identity, page)
@@ -73,6 +74,7 @@ def list_orders(identity: CustomerIdentity, page: int) -> Page:
 
 def order(identity: Identity, polar_order_id: uuid.UUID) -> PortalOrder:
     """Return one order as Polar has it now."""
+    identity.cache.patient = True
     identity.recall(identity.cache.get_many(identity.memory_keys))
     found = identity.call(lambda client: client.order(identity.orders, polar_order_id))
     mirror([found])

@@ -230,8 +230,8 @@ class InvoiceView(DocumentView):
         try:
             # It was read on the way, unless another click went that way for us.
             order = failure.order or self.portal.order(polar_order_id)
-        except PolarError as other:
-            return self.told(other)
+        except (PolarError, PolarMisconfigured) as other:
+            return super().failed(other, polar_order_id=polar_order_id)
         title, text = FAILURES[failure.code]
         return self.page("invoice_offer", {"title": title, "text": text, "order": order})
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -148,6 +150,16 @@ def test_who_is_no_customer_sees_a_friendly_empty_page(fake_polar: FakePolar, ad
     assert response.status_code == 200
     assert "There is nothing to show yet" in response.text
     assert get(ada, **JSON).json() == {"items": [], "page": 1, "pages": 1, "total": 0}
+
+
+def test_list_waits_for_a_session_that_another_click_is_making(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polar_portal.cache.LONGEST_WAIT", 0.01)
+    lock = CustomerPortal(ada)._identity().key("session") + ":attempt"
+    cache.add(lock, "somebody", 11)
+    threading.Timer(0.2, cache.delete, [lock]).start()
+    assert get(ada).status_code == 200
 
 
 def test_customer_without_orders(fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer) -> None:
