@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -29,10 +28,10 @@ class FakeAdapter(HTTPAdapter):
         self,
         request: requests.PreparedRequest,
         stream: bool = False,
-        timeout: float | tuple[float, float] | tuple[float, None] | None = None,
-        verify: bool | str = True,
-        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
-        proxies: Mapping[str, str] | None = None,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
     ) -> requests.Response:
         """Answer ``request``; nothing but ``stream`` makes a difference.
 
@@ -66,7 +65,7 @@ def _read(request: requests.PreparedRequest) -> Request:
     )
 
 
-def _body(body: bytes | str | Iterable[bytes | str] | None) -> bytes:
+def _body(body: Any) -> bytes:
     if body is None:
         return b""
     if isinstance(body, bytes):
