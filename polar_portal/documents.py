@@ -224,6 +224,8 @@ def _fetch(
             raise
         if (seconds := _reusable_for(document, asked_at)) > 0:
             identity.cache.set(key, _pack(document, asked_at), seconds)
+        if pending:
+            identity.cache.delete(_pending_key(identity, kind, polar_order_id))
         return document
 
     def pack(document: Document) -> dict[str, Any] | None:

@@ -307,6 +307,20 @@ def test_edit_while_the_first_job_has_read_the_old_name(
     assert fake_polar.count("POST", "/invoice") == 3
 
 
+def test_edit_of_an_invoice_that_was_just_made_waits_no_longer_than_others(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, now: time_machine.Traveller
+) -> None:
+    order = fake_polar.add_order(ada_at_polar, billing_name="Old Name", billing_address=FRENCH)
+    CustomerPortal(ada).generate_invoice(order.id)
+    wait_for(ada, order, now)
+    edit(ada, order, "New Name Ltd")
+    began = datetime.now(timezone.utc)
+    assert "New Name Ltd" in text_of(fake_polar, wait_for(ada, order, now))
+    assert (datetime.now(timezone.utc) - began).total_seconds() == 6
+    # No job was running any more, so once was enough.
+    assert fake_polar.count("POST", "/invoice") == 2
+
+
 def test_no_click_ever_meets_the_old_file_after_an_edit(
     fake_polar: FakePolar, ada: User, invoiced: FakeOrder, now: time_machine.Traveller
 ) -> None:
