@@ -127,6 +127,7 @@ class ClickCache:
                 return self._as_holder(key, attempt, began + life, find, work, pack)
             holder = self.get(lock)
             if isinstance(holder, str) and holder:
+                nobody = 0
                 outcome = self._wait(lock, holder, f"{key}:outcome:{holder}", give_up_at)
                 if failure := _unpack_failure(outcome):
                     raise failure

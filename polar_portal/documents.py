@@ -61,14 +61,14 @@ def invoice(identity: Identity, polar_order_id: uuid.UUID) -> Document:
     """Return the invoice's address, from the cache when it can, else from Polar."""
 
     def ask(pending: dict[str, float] | None) -> Document:
-        _wait_for_edit(identity, polar_order_id)
+        edited_before = _wait_for_edit(identity, polar_order_id)
         try:
             document = identity.call(lambda client: client.invoice(identity.orders, polar_order_id))
         except InvoiceNotGenerated as missing:
             not_generated = missing
         else:
             # Somebody may have edited it while we asked: then this is the old file.
-            if _edited(polar_order_id):
+            if (edit := _edited(polar_order_id)) and edit.edited_at != edited_before:
                 raise _still_pending(polar_order_id, ASK_EVERY)
             return document
         if pending:
@@ -91,8 +91,8 @@ def receipt(identity: Identity, polar_order_id: uuid.UUID) -> Document:
         try:
             return identity.call(lambda client: client.receipt(identity.orders, polar_order_id))
         except DocumentPending:
-            since = pending["since"] if pending else time.time()
-        _remember_pending(identity, "receipt", polar_order_id, since=since)
+            if not pending:
+                _remember_pending(identity, "receipt", polar_order_id, since=time.time())
         raise _still_pending(polar_order_id, ASK_FOR_RECEIPT_EVERY)
 
     return _fetch(identity, "receipt", polar_order_id, ASK_FOR_RECEIPT_EVERY, ask)
@@ -146,7 +146,9 @@ def generate_edited(identity: Identity, polar_order_id: uuid.UUID) -> None:
     # Once more: a click that had got the old address before the note was there may have kept it since.
     identity.cache.delete(identity.key("invoice", polar_order_id))
     with tolerating_database("That an edited invoice was asked for can't be kept"):
-        Order.objects.filter(pk=polar_order_id, edited_at__isnull=False).update(edit_posted=True)
+        Order.objects.filter(pk=polar_order_id, edited_at__isnull=False).update(
+            edit_posted=True, edit_wait_until=now() + timedelta(seconds=LONGEST_EDIT)
+        )
 
 
 def _edited(polar_order_id: uuid.UUID) -> Order | None:
@@ -155,8 +157,8 @@ def _edited(polar_order_id: uuid.UUID) -> Order | None:
     return None
 
 
-def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> None:
-    """Raise DocumentPending while Polar has the file from before an edit.
+def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> datetime | None:
+    """Raise DocumentPending while Polar has the file from before an edit. Return the edit that is not waited for.
 
     Polar sets the order's `modified_at` when a job has stored the file (read in its source, 2026-08); nothing else
     tells the old file from the new one. A job that ran during the edit stores the old details, so in that case Polar
@@ -164,18 +166,20 @@ def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> None:
     """
     edit = _edited(polar_order_id)
     if edit is None or edit.edited_at is None or edit.edit_wait_until is None:
-        return
+        return None
     if not edit.edit_posted and isinstance(identity, CustomerIdentity):
         generate_edited(identity, polar_order_id)  # the first time it failed
     elif now() >= edit.edit_wait_until:
+        if not edit.edit_posted:
+            return edit.edited_at  # the customer's next click has it made
         _forget_edit(edit)
-        return
+        return None
     else:
         order = identity.call(lambda client: client.order(identity.orders, polar_order_id))
         if order.modified_at > from_field(edit.edited_at):
             if not (edit.edit_post_again and isinstance(identity, CustomerIdentity)):
                 _forget_edit(edit)
-                return
+                return None
             _post(identity, polar_order_id)
             until = min(edit.edit_wait_until, now() + timedelta(seconds=LONGEST_SECOND_EDIT))
             with tolerating_database("That an edited invoice was asked for again can't be kept"):

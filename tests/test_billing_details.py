@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from polar_portal.exceptions import BillingDetailsInvalid, DocumentPending, PolarUnavailable
 from polar_portal.models import Order
-from polar_portal.portal import BillingAddress, CustomerPortal
+from polar_portal.portal import BillingAddress, CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from tests.conftest import JSON, asked
 
@@ -398,6 +398,19 @@ def test_post_that_fails_after_the_edit_is_made_up_for(
     fake_polar.fail("POST", "/invoice", status=500)
     with pytest.raises(PolarUnavailable):
         edit(ada, invoiced, "New Name Ltd")
+    assert "New Name Ltd" in text_of(fake_polar, wait_for(ada, invoiced, now))
+    assert fake_polar.count("POST", "/invoice") == 2
+
+
+def test_post_that_is_made_up_for_late_is_waited_for_all_the_same(
+    fake_polar: FakePolar, ada: User, invoiced: FakeOrder, now: time_machine.Traveller
+) -> None:
+    fake_polar.fail("POST", "/invoice", status=500)
+    with pytest.raises(PolarUnavailable):
+        edit(ada, invoiced, "New Name Ltd")
+    now.shift(300)
+    # Staff, who ask as the organization, neither wait for ever nor end the customer's wait.
+    assert OrganizationPortal().invoice(invoiced.id)
     assert "New Name Ltd" in text_of(fake_polar, wait_for(ada, invoiced, now))
     assert fake_polar.count("POST", "/invoice") == 2
 
