@@ -73,7 +73,7 @@ class InvoiceActionMixin(ModelAdmin):
             self.message_user(request, _("There is no order at Polar for this one: it has no id."), messages.ERROR)
             return None
         try:
-            OrganizationPortal().invoice(chosen_id)
+            OrganizationPortal().require("invoice", chosen_id)
         except (PolarError, PolarMisconfigured) as failure:
             self._tell(request, failure)
             return None
@@ -97,7 +97,7 @@ class InvoiceActionMixin(ModelAdmin):
         if not self.has_download_invoice_permission(request):
             raise PermissionDenied
         try:
-            document = OrganizationPortal().invoice(polar_order_id)
+            document = OrganizationPortal(request.user).invoice(polar_order_id)
         except (PolarError, PolarMisconfigured) as failure:
             self._tell(request, failure)
             return Redirect(reverse(f"{self.admin_site.name}:{self._changelist_name}"), status=302)

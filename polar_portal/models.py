@@ -5,10 +5,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import Error as DatabaseFailure
 from django.db import connections, models, router, transaction
+from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -26,6 +29,18 @@ def tolerating_database(what: str) -> Iterator[None]:
             yield
     except (DatabaseFailure, SynchronousOnlyOperation) as error:
         logger.warning("%s (%s).", what, type(error).__name__)
+
+
+def announce(signal: Signal, sender: type, **told: Any) -> None:
+    """Send one of our signals, once what it tells is committed."""
+    if not signal.has_listeners(sender):
+        return
+    send = partial(signal.send_robust, sender, **told)
+    alias = router.db_for_write(Order)
+    if connections[alias].in_atomic_block:
+        transaction.on_commit(send, using=alias)
+    else:
+        send()
 
 
 def to_field(moment: datetime) -> datetime:
@@ -74,8 +89,9 @@ class Order(models.Model):
     polar_order_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar order id"), primary_key=True)
     polar_customer_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar customer id"))
     status = models.CharField(_("status"), max_length=50)
-    number = models.CharField(_("invoice number"), max_length=255, blank=True)
-    receipt_number = models.CharField(_("receipt number"), max_length=255, blank=True)
+    number = models.CharField(_("invoice number"), max_length=255, blank=True, db_index=True)
+    receipt_number = models.CharField(_("receipt number"), max_length=255, blank=True, db_index=True)
+    is_invoice_generated = models.BooleanField(_("invoice made"), default=False)
     description = models.TextField(_("description"), blank=True)
     currency = models.CharField(_("currency"), max_length=10)
     total_amount = models.BigIntegerField(_("total"), help_text=_("In the currency's smallest unit."))
@@ -83,6 +99,8 @@ class Order(models.Model):
     refunded_tax_amount = models.BigIntegerField(_("refunded tax"), default=0)
     created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created"))
     modified_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("modified"))
+    # When `polar_sync_orders` last brought it: the newest such order is where the next run goes on.
+    synced_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True, editable=False)
 
     # After an edit of its billing details: Polar has the old invoice until its `modified_at` is later than this.
     edited_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True, editable=False)
@@ -101,9 +119,43 @@ class Order(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "polar_order_id"], name="polar_portal_order_newest"),
             models.Index(fields=["polar_customer_id", "-created_at"], name="polar_portal_order_customer"),
+            models.Index(fields=["status", "-created_at", "polar_order_id"], name="polar_portal_order_status"),
         ]
         # Django stores this name in the database, so it is not translated.
         permissions = [("download_invoice", "Can download the invoices of all customers")]
 
     def __str__(self) -> str:
         return self.number or str(self.polar_order_id)
+
+
+class WebhookDelivery(models.Model):
+    """A delivery that Polar has signed, and what became of it.
+
+    Its body is kept only where its effects could not be applied, to run it again.
+    """
+
+    class Outcome(models.TextChoices):
+        APPLIED = "applied", _("applied")
+        IGNORED = "ignored", _("nothing to do")
+        FAILED = "failed", _("failed")
+
+    delivery_id = models.CharField(_("delivery id"), max_length=255, unique=True)
+    type = models.CharField(_("type"), max_length=100, blank=True)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, default=Outcome.FAILED)
+    error = models.CharField(_("error"), max_length=255, blank=True)
+    attempts = models.PositiveIntegerField(_("attempts"), default=1)
+    received_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("received"), default=timezone.now)
+    # Holds the customer's name and addresses, so it is shown nowhere.
+    body: models.BinaryField[bytes | None, bytes | None] = models.BinaryField(null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("webhook delivery")
+        verbose_name_plural = _("webhook deliveries")
+        ordering = ["-received_at", "-pk"]
+        indexes = [
+            models.Index(fields=["-received_at", "-id"], name="polar_portal_delivery_newest"),
+            models.Index(fields=["outcome", "-received_at", "-id"], name="polar_portal_delivery_outcome"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.delivery_id}"

@@ -1,13 +1,11 @@
-"""A customer's orders: the list, one of them, its billing details; and the local mirror of what Polar has answered."""
+"""A customer's orders: the list, one of them, its billing details."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,8 @@ from polar_portal import documents
 from polar_portal.api.schemas import BillingAddress, OrderPage, PortalOrder
 from polar_portal.exceptions import NotPermitted, PolarError, PolarUnavailable, RateLimited
 from polar_portal.identity import CustomerIdentity, Identity
-from polar_portal.models import Order, from_field, to_field, tolerating_database
+from polar_portal.mirror import from_row, mirror
+from polar_portal.models import Order, tolerating_database
 
 if TYPE_CHECKING:
     from polar_portal.api.client import Client
@@ -69,7 +68,7 @@ def list_orders(identity: CustomerIdentity, page: int) -> Page:
     if not known:
         raise failure
     start = (page - 1) * PAGE_SIZE
-    return _page([_from_row(row) for row in known[start:]], page, len(known), failure)
+    return _page([from_row(row) for row in known[start:]], page, len(known), failure)
 
 
 def order(identity: Identity, polar_order_id: uuid.UUID) -> PortalOrder:
@@ -103,53 +102,6 @@ def update_billing_details(
     mirror([after])
     documents.forget_after_edit(identity, before, after)
     documents.generate_edited(identity, polar_order_id)
-
-
-def mirror(found: Iterable[PortalOrder]) -> None:
-    """Note here what Polar has answered, never over something newer."""
-    rows = [_to_row(each) for each in found if each.polar_customer_id]
-    with tolerating_database("Orders can't be kept"):
-        known = dict(Order.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", "modified_at"))
-        new = [row for row in rows if row.pk not in known]
-        if new:
-            Order.objects.bulk_create(new, ignore_conflicts=True)
-        for row in rows:
-            if row.pk in known and row.modified_at > known[row.pk]:
-                values = {name: getattr(row, name) for name in MIRRORED}
-                Order.objects.filter(pk=row.pk, modified_at__lt=row.modified_at).update(**values)
-
-
-MIRRORED = (
-    "polar_customer_id",
-    "status",
-    "number",
-    "receipt_number",
-    "description",
-    "currency",
-    "total_amount",
-    "refunded_amount",
-    "refunded_tax_amount",
-    "created_at",
-    "modified_at",
-)
-
-
-def _to_row(order: PortalOrder) -> Order:
-    row = Order(pk=order.id)
-    for name in MIRRORED:
-        value = getattr(order, name)
-        if isinstance(value, datetime):
-            value = to_field(value)
-        elif isinstance(value, str):
-            value = value[: getattr(Order._meta.get_field(name), "max_length", None)]
-        setattr(row, name, value)
-    return row
-
-
-def _from_row(row: Order) -> PortalOrder:
-    values = {name: getattr(row, name) for name in MIRRORED}
-    values |= {name: from_field(value) for name, value in values.items() if isinstance(value, datetime)}
-    return PortalOrder(id=row.polar_order_id, **values)
 
 
 def _ask(identity: CustomerIdentity, page: int) -> tuple[list[PortalOrder], int]:

@@ -18,7 +18,9 @@ from polar_portal import documents, orders
 from polar_portal.api.schemas import BillingAddress, Document, OrderLine, PortalOrder
 from polar_portal.exceptions import OrderNotFound, PolarError, PolarMisconfigured
 from polar_portal.identity import CustomerIdentity, Identity, OrganizationIdentity
+from polar_portal.models import announce
 from polar_portal.orders import Page
+from polar_portal.signals import document_handed_out
 
 __all__ = ["BillingAddress", "CustomerPortal", "Document", "OrderLine", "OrganizationPortal", "Page", "PortalOrder"]
 
@@ -30,8 +32,15 @@ NO_ORDER = uuid.UUID(int=0)
 I = TypeVar("I", bound=Identity)  # noqa: E741 - whose portal it is
 
 
+DOCUMENTS: dict[str, Callable[[Any, uuid.UUID], Document]] = {
+    "invoice": documents.invoice,
+    "receipt": documents.receipt,
+}
+
+
 class _Portal(Generic[I]):
     _asker = ""
+    _user: Any = None
 
     def _identity(self) -> I:
         raise NotImplementedError
@@ -44,7 +53,7 @@ class _Portal(Generic[I]):
         Raises InvoiceNotGenerated, DocumentPending, OrderNotEligible, OrderNotFound, NotPermitted, NotACustomer,
         RateLimited, PolarUnavailable or PolarMisconfigured.
         """
-        return self._run("invoice", polar_order_id, documents.invoice)
+        return self._hand_out("invoice", polar_order_id)
 
     def generate_invoice(self, polar_order_id: uuid.UUID | str) -> None:
         """Ask Polar to make the order's invoice; a few seconds later `invoice` has it.
@@ -64,11 +73,28 @@ class _Portal(Generic[I]):
         Raises ReceiptUnavailable, DocumentPending, OrderNotFound, NotPermitted, NotACustomer, RateLimited,
         PolarUnavailable or PolarMisconfigured.
         """
-        return self._run("receipt", polar_order_id, documents.receipt)
+        return self._hand_out("receipt", polar_order_id)
 
     def cached(self, kind: str, polar_order_id: uuid.UUID | str) -> Document | None:
         """Return the "invoice" or "receipt" if it can be had without asking Polar, else None."""
-        return self._run(kind, polar_order_id, lambda identity, order_id: documents.cached(identity, kind, order_id))
+        document = self._run(
+            kind, polar_order_id, lambda identity, order_id: documents.cached(identity, kind, order_id)
+        )
+        if document:
+            self._announce(kind, polar_order_id)
+        return document
+
+    def require(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
+        """Raise what is in the way of the "invoice" or "receipt", as those methods do; hand nothing out."""
+        self._run(kind, polar_order_id, DOCUMENTS[kind])
+
+    def _hand_out(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
+        document = self._run(kind, polar_order_id, DOCUMENTS[kind])
+        self._announce(kind, polar_order_id)
+        return document
+
+    def _announce(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
+        announce(document_handed_out, type(self), user=self._user, polar_order_id=_uuid(polar_order_id), kind=kind)
 
     def _run(self, what: str, polar_order_id: uuid.UUID | str, act: Callable[[I, uuid.UUID], T]) -> T:
         """Do it, and for a failure write one line that whoever is on call can use."""
@@ -156,9 +182,18 @@ class CustomerPortal(_Portal[CustomerIdentity]):
 
 
 class OrganizationPortal(_Portal[OrganizationIdentity]):
-    """What the seller's staff may do about any order: with the organization's own token, never as a customer."""
+    """What the seller's staff may do about any order: with the organization's own token, never as a customer.
+
+    user: the member of staff it is done for, whom the signal `document_handed_out` tells; None for a script.
+    """
 
     _asker = "the organization"
+
+    def __init__(self, user: Any = None) -> None:
+        self._user = user
+
+    def __repr__(self) -> str:
+        return "OrganizationPortal()"
 
     def _identity(self) -> OrganizationIdentity:
         return OrganizationIdentity()

@@ -142,25 +142,31 @@ class DocumentView(PortalView):
     kind = ""
 
     def get(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
-        return self.found(self.ask(polar_order_id), polar_order_id)
+        if self.waits:
+            self.portal.require(self.kind, polar_order_id)
+            return self.ready(polar_order_id)
+        return self.found(self.ask(polar_order_id))
 
     def ask(self, polar_order_id: uuid.UUID) -> Document:
         raise NotImplementedError
 
     def guessed(self, **kwargs: Any) -> HttpResponse:
         if document := self.portal.cached(self.kind, kwargs["polar_order_id"]):
-            return self.found(document, kwargs["polar_order_id"])
+            return self.ready(kwargs["polar_order_id"]) if self.waits else self.found(document)
         return super().guessed(**kwargs)
 
-    def found(self, document: Document, polar_order_id: uuid.UUID) -> HttpResponse:
+    def ready(self, polar_order_id: uuid.UUID) -> HttpResponse:
+        """Answer a page that starts the download, so that the page left behind tells the truth."""
+        response = self.page("ready", self.texts(polar_order_id))
+        response["Refresh"] = f"0; url={self.address(polar_order_id)}"
+        response["Referrer-Policy"] = "no-referrer"
+        return response
+
+    def found(self, document: Document) -> HttpResponse:
         if self.wants_json:
             response: HttpResponse = JsonResponse(
                 {"url": document.url, "expires_at": document.expires_at and iso(document.expires_at)}
             )
-        elif "waiting" in self.request.GET:
-            # A page that starts the download, so that the page left behind tells the truth.
-            response = self.page("ready", self.texts(polar_order_id))
-            response["Refresh"] = f"0; url={self.address(polar_order_id)}"
         else:
             response = Redirect(document.url, status=302)
         response["Referrer-Policy"] = "no-referrer"
@@ -180,6 +186,11 @@ class DocumentView(PortalView):
         if not context["gave_up"]:
             response["Refresh"] = f"{seconds}; url={self.address(polar_order_id)}?waiting={waited + 1}"
         return response
+
+    @property
+    def waits(self) -> bool:
+        """Whether this is the page that comes back by itself."""
+        return "waiting" in self.request.GET and not self.wants_json
 
     @property
     def waited(self) -> int | None:

@@ -20,7 +20,7 @@ FLOORS = [
     {"portal", "events", "export"},
     {"documents", "orders"},
     {"identity", "customers"},
-    {"cache", "models", "api"},
+    {"cache", "models", "mirror", "api"},
     {"conf", "exceptions", "signals"},
 ]
 

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from polar_portal import orders as mirror
+from polar_portal import mirror
 from polar_portal.api.schemas import PortalOrder
 from polar_portal.models import CustomerSession, Order
 from polar_portal.portal import CustomerPortal

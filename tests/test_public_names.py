@@ -91,7 +91,8 @@ def test_service_layer() -> None:
         assert inspect.getdoc(getattr(portal.CustomerPortal, name))
     assert {"items", "page", "pages", "total"} <= set(portal.Page.__dataclass_fields__)
     assert list(inspect.signature(portal.CustomerPortal).parameters) == ["user"]
-    assert list(inspect.signature(portal.OrganizationPortal).parameters) == []
+    assert list(inspect.signature(portal.OrganizationPortal).parameters) == ["user"]
+    assert portal.OrganizationPortal(), "nobody in particular"
     assert set(portal.Document.__dataclass_fields__) == {"url", "expires_at"}
 
 

@@ -19,7 +19,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 import requests
 import urllib3
@@ -50,6 +51,9 @@ T = TypeVar("T")
 
 POLAR_VERSION = "2026-04"
 LARGEST_ANSWER = 1024 * 1024
+LARGEST_DOCUMENT = 20 * 1024 * 1024
+#: Seconds for one PDF, which may be larger than any answer of the API.
+DOCUMENT_TIMEOUT = 30
 #: Seconds after which a customer is told to come back when Polar does not say.
 COME_BACK = 30
 
@@ -59,9 +63,11 @@ Failure = PolarError | PolarMisconfigured | TokenRefused
 class _Adapter(HTTPAdapter):
     """requests' own adapter over connections that end in time."""
 
+    pool_classes: dict[str, type] = deadline.POOL_CLASSES
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = deadline.POOL_CLASSES
+        self.poolmanager.pool_classes_by_scheme = self.pool_classes
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if not proxy.lower().startswith(("http://", "https://")):
@@ -72,6 +78,12 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
+class _PublicAdapter(_Adapter):
+    """Refuses hosts of this machine's own network: Polar's answer says which host is asked."""
+
+    pool_classes = deadline.PUBLIC_POOL_CLASSES
+
+
 @functools.cache
 def transport() -> HTTPAdapter:
     """Return this process's adapter, whose connections all API calls share."""
@@ -79,9 +91,16 @@ def transport() -> HTTPAdapter:
     return _Adapter(pool_connections=10, pool_maxsize=128, max_retries=0)
 
 
+@functools.cache
+def document_transport(*, public_only: bool) -> HTTPAdapter:
+    """Return the adapter for PDFs, which never sees a token."""
+    return (_PublicAdapter if public_only else _Adapter)(pool_connections=10, pool_maxsize=10, max_retries=0)
+
+
 # Two processes that read from one inherited socket would get each other's answers.
 if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=transport.cache_clear)
+    os.register_at_fork(after_in_child=document_transport.cache_clear)
 
 
 @dataclass(frozen=True)
@@ -120,11 +139,17 @@ class Client:
             body=dict(customer, return_url=return_url) if return_url else dict(customer),
         )
 
-    def orders(self, orders: str, *, page: int, limit: int) -> schemas.OrderPage:
-        """Return one page of orders, newest first. Polar caps `limit` at 100."""
+    def orders(
+        self, orders: str, *, page: int, limit: int, wanted: Mapping[str, str] | None = None
+    ) -> schemas.OrderPage:
+        """Return one page of orders, newest first. Polar caps `limit` at 100.
+
+        wanted: for the organization alone, which ones: `customer_id`, `external_customer_id`, `created_after`,
+            `created_before`; and `sorting`, like "created_at" for the oldest first.
+        """
         return self._call(
             "GET",
-            f"{orders}?page={page}&limit={limit}",
+            f"{orders}?{urlencode({'page': page, 'limit': limit, **(wanted or {})})}",
             lambda answer: schemas.OrderPage.from_json(answer.data) if answer.status == 200 else None,
         )
 
@@ -204,7 +229,7 @@ class Client:
         """Make the call, again where that is safe, and return what it gave or the failure to raise."""
         started = time.monotonic()
         ends_at = min(started + conf.POLAR_REQUEST_TIMEOUT, self._ends_at)
-        what = f"{method} {path}"
+        what = f"{method} {path.partition('?')[0]}"  # a query may hold a customer's external id
         tries = 0
         while True:
             tries += 1
@@ -241,13 +266,7 @@ class Client:
         asked_at = time.time()
         try:
             with deadline.until(ends_at):
-                response = transport().send(
-                    self._request(method, path, body),
-                    stream=True,
-                    timeout=deadline.time_left(),
-                    verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
-                    proxies=get_environ_proxies(self._base_url, no_proxy=None),
-                )
+                response = _send(transport(), self._request(method, path, body))
                 try:
                     content = response.raw.read(LARGEST_ANSWER + 1, decode_content=True)
                 finally:
@@ -284,6 +303,80 @@ class Client:
         ).prepare()
 
 
+def _send(adapter: HTTPAdapter, request: requests.PreparedRequest) -> requests.Response:
+    """Send within `deadline.until`; proxies and certificates as the environment says."""
+    return adapter.send(
+        request,
+        stream=True,
+        timeout=deadline.time_left(),
+        verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+        proxies=get_environ_proxies(request.url or "", no_proxy=None),
+    )
+
+
+def download(document: schemas.Document, into: BinaryIO, *, base_url: str, ends_at: float | None = None) -> int:
+    """Write the document's PDF into `into`, from where that stands, and return its length in bytes.
+
+    base_url: Polar's; when it is on this machine's own network the PDFs may be there too, else they may not.
+    ends_at: the reading of `time.monotonic()` at which it has to be over; 30 s from now unless given.
+
+    Raises PolarUnavailable for what is no PDF, is over 20 MiB, or can't be had; then `into` is as before.
+    """
+    started = time.monotonic()
+    ends_at = started + DOCUMENT_TIMEOUT if ends_at is None else ends_at
+    public_only = deadline.is_public(urlsplit(base_url).hostname or "")
+    start = into.tell()
+    tries = 0
+    while True:
+        tries += 1
+        result = _download(document.url, into, document_transport(public_only=public_only), ends_at)
+        if isinstance(result, int):
+            return result
+        into.seek(start)
+        into.truncate()
+        if tries == 2 or result.for_good or time.monotonic() >= ends_at:
+            break
+    # Made below and raised here, as in `Client._call`: no frame of the traceback has the URL.
+    del document
+    raise PolarUnavailable(f"The PDF: {result.reason} after {time.monotonic() - started:.2f} s", retry_after=COME_BACK)
+
+
+def _download(url: str, into: BinaryIO, adapter: HTTPAdapter, ends_at: float) -> int | _Broken:
+    request = requests.Request(
+        "GET",
+        url,
+        # As it is stored: a packed one that unpacks to gigabytes is not even looked at.
+        headers={"Accept-Encoding": "identity", "User-Agent": f"django-polar-portal/{__version__}"},
+    )
+    try:
+        with deadline.until(ends_at):
+            response = _send(adapter, request.prepare())
+            try:
+                if response.status_code != 200:
+                    passing = response.status_code in {502, 503, 504}
+                    return _Broken(f"{response.status_code} instead of a file", for_good=not passing)
+                length = 0
+                while piece := response.raw.read(65536, decode_content=False):
+                    if length == 0 and not piece.startswith(b"%PDF"):
+                        return _Broken("what came is no PDF", for_good=True)
+                    length += len(piece)
+                    if length > LARGEST_DOCUMENT:
+                        return _Broken("a file over 20 MiB", for_good=True)
+                    into.write(piece)
+            finally:
+                response.raw.close()
+    except (
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        TimeoutError,
+        ConnectionError,
+        ValueError,
+    ) as error:
+        # Not every OSError: one may come from `into`, whose disk is full.
+        return _Broken.by(error)
+    return length or _Broken("an empty file", for_good=True)
+
+
 @dataclass(frozen=True)
 class _Broken:
     """No answer, or none that could be read to its end; `for_good` when asking again would bring the same."""
@@ -298,6 +391,8 @@ class _Broken:
         cause = cause.reason if isinstance(cause, urllib3.exceptions.MaxRetryError) else cause
         # ConnectTimeoutError includes NewConnectionError and, of that, NameResolutionError. Nothing else proves that
         # the request did not arrive.
+        if isinstance(cause, deadline.NotPublic):
+            return cls("an address that is not on the public internet", may_have_arrived=False, for_good=True)
         if isinstance(cause, urllib3.exceptions.ConnectTimeoutError):
             kind = "connecting failed" if isinstance(cause, urllib3.exceptions.NewConnectionError) else "timed out"
             return cls(f"{kind} ({type(cause).__name__})", may_have_arrived=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
 import logging
 import socket
 import time
@@ -75,6 +76,7 @@ class _Response(http.client.HTTPResponse):
 
 class _Connection(HTTPConnection):
     response_class = _Response
+    public_only = False
 
     def _new_conn(self) -> socket.socket:
         host = self._dns_host.strip("[]")
@@ -82,6 +84,8 @@ class _Connection(HTTPConnection):
             found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
         except OSError as error:  # gaierror; the rest is what resolvers of odd systems raise
             raise NameResolutionError(host, self, socket.gaierror(*error.args)) from None
+        if self.public_only and not all(_is_public(str(info[4][0])) for info in found):
+            raise NotPublic(self, "an address that is not on the public internet")
         timed_out = False
         for attempts_left, info in zip(range(len(found), 0, -1), found, strict=True):
             try:
@@ -109,6 +113,14 @@ class _SecureConnection(_Connection, HTTPSConnection):
     pass
 
 
+class _PublicConnection(_Connection):
+    public_only = True
+
+
+class _PublicSecureConnection(_SecureConnection):
+    public_only = True
+
+
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
@@ -117,7 +129,41 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicSecurePool(HTTPSConnectionPool):
+    ConnectionCls = _PublicSecureConnection
+
+
 POOL_CLASSES = {"http": _Pool, "https": _SecurePool}
+#: Of connections that are not made to this machine or to its own network.
+PUBLIC_POOL_CLASSES = {"http": _PublicPool, "https": _PublicSecurePool}
+
+
+class NotPublic(NewConnectionError):
+    """The host's address is one of this machine's own network."""
+
+
+def is_public(host: str) -> bool:
+    """Tell whether all addresses of a host are on the public internet; one that has none is not."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return all(_is_public(str(info[4][0])) for info in found)
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        # Ways to write an IPv4 address as one of IPv6; NAT64 is the one without a property of its own.
+        packed = int(ip) & 0xFFFFFFFF if ip in ipaddress.ip_network("64:ff9b::/96") else None
+        inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(packed) if packed is not None else None)
+        if inner is not None:
+            return _is_public(str(inner))
+    return ip.is_global and not ip.is_multicast
 
 
 class _WithoutQuery(logging.Filter):

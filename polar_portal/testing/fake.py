@@ -218,7 +218,7 @@ class FakePolar(Organization):
 
         adapter = FakeAdapter(self)
         wire = cast(Any, client)  # its transport is a cached function; a plain one does as well
-        transport = wire.transport
+        transport, document_transport = wire.transport, wire.document_transport
         settings = override_settings(
             POLAR_ACCESS_TOKEN=self.access_token,
             POLAR_BASE_URL=self.base_url,
@@ -227,10 +227,11 @@ class FakePolar(Organization):
         )
         with settings:
             wire.transport = lambda: adapter
+            wire.document_transport = lambda *, public_only: adapter
             try:
                 yield self
             finally:
-                wire.transport = transport
+                wire.transport, wire.document_transport = transport, document_transport
 
     @contextmanager
     def serve(self, port: int = 0) -> Iterator[str]:

@@ -1,0 +1,131 @@
+"""What this site knows of orders: `Order` rows, brought up to date with what Polar has answered or delivered.
+
+Whatever the order in which news comes, and however often, the rows end up the same: of two versions of an order the
+one with the later `modified_at` stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, router, transaction
+
+from polar_portal.api.schemas import PortalOrder
+from polar_portal.models import Order, announce, from_field, to_field, tolerating_database
+from polar_portal.signals import invoice_ready, order_changed
+
+MIRRORED = (
+    "polar_customer_id",
+    "status",
+    "number",
+    "receipt_number",
+    "is_invoice_generated",
+    "description",
+    "currency",
+    "total_amount",
+    "refunded_amount",
+    "refunded_tax_amount",
+    "created_at",
+    "modified_at",
+)
+
+#: An order's life. Of two versions from the same moment the one further on stays.
+LIFE = ("draft", "pending", "paid", "partially_refunded", "refunded", "void")
+
+
+def mirror(found: Iterable[PortalOrder]) -> None:
+    """Note what Polar has answered; where the database refuses, do without."""
+    with tolerating_database("Orders can't be kept"):
+        write(found)
+
+
+def write(found: Iterable[PortalOrder], *, as_news: bool = False, synced_at: datetime | None = None) -> None:
+    """Note these orders, never over something newer, and tell who listens.
+
+    as_news: whether it tells of something that happened just now: then an order that was not known here and has its
+        invoice means that the invoice has become ready.
+    synced_at: the moment, as our fields want it, of the run of `polar_sync_orders` that brings them.
+
+    Raises what the database raises.
+    """
+    rows = {order.id: _to_row(order, synced_at) for order in found if order.polar_customer_id}
+    created, others = _insert(rows)
+    for row in created:
+        announce(order_changed, Order, order=row, created=True)
+        if as_news and row.is_invoice_generated:
+            announce(invoice_ready, Order, polar_order_id=row.pk)
+    for known in others:
+        had_invoice = known.is_invoice_generated
+        if changed := _update(known, rows[known.pk]):
+            announce(order_changed, Order, order=changed, created=False)
+            if changed.is_invoice_generated and not had_invoice:
+                announce(invoice_ready, Order, polar_order_id=changed.pk)
+    if synced_at and others:
+        Order.objects.filter(pk__in=[known.pk for known in others]).update(synced_at=synced_at)
+
+
+def from_row(row: Order) -> PortalOrder:
+    """Return what is known of an order, as Polar would answer it."""
+    values = {name: getattr(row, name) for name in MIRRORED}
+    values |= {name: from_field(value) for name, value in values.items() if isinstance(value, datetime)}
+    return PortalOrder(id=row.polar_order_id, **values)
+
+
+def _insert(rows: dict[Any, Order]) -> tuple[list[Order], list[Order]]:
+    """Insert the rows that are not there. Return those inserted, and what is there of the others."""
+    known = list(Order.objects.filter(pk__in=list(rows)))
+    new = [row for pk, row in rows.items() if pk not in {each.pk for each in known}]
+    if not new:
+        return [], known
+    alias = router.db_for_write(Order)
+    try:
+        with transaction.atomic(using=alias):
+            Order.objects.bulk_create(new)
+    except IntegrityError:
+        # Another worker has just brought some of them: each on its own, to see which.
+        inserted = []
+        for row in new:
+            try:
+                with transaction.atomic(using=alias):
+                    row.save(force_insert=True)
+                inserted.append(row)
+            except IntegrityError:
+                known += Order.objects.filter(pk=row.pk)
+        return inserted, known
+    return new, known
+
+
+def _update(known: Order, row: Order) -> Order | None:
+    """Bring what is known up to date if `row` is newer, and return it then."""
+    while _version(row) > _version(known):
+        values = {name: getattr(row, name) for name in MIRRORED}
+        # Only what we have compared with: another worker may have brought something newer meanwhile.
+        same = {name: getattr(known, name) for name in ("modified_at", "status", "refunded_amount", "number")}
+        if Order.objects.filter(pk=known.pk, **same).update(**values):
+            for name, value in values.items():
+                setattr(known, name, value)
+            return known
+        meanwhile = Order.objects.filter(pk=known.pk).first()
+        if meanwhile is None:
+            return None
+        known = meanwhile
+    return None
+
+
+def _version(row: Order) -> tuple[Any, ...]:
+    life = LIFE.index(row.status) if row.status in LIFE else -1
+    return row.modified_at, row.refunded_amount, life, *(getattr(row, name) for name in MIRRORED)
+
+
+def _to_row(order: PortalOrder, synced_at: datetime | None) -> Order:
+    row = Order(pk=order.id, synced_at=synced_at)
+    for name in MIRRORED:
+        value = getattr(order, name)
+        if isinstance(value, datetime):
+            value = to_field(value)
+        elif isinstance(value, str):
+            value = value[: getattr(Order._meta.get_field(name), "max_length", None)]
+        setattr(row, name, value)
+    return row
