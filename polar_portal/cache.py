@@ -69,6 +69,12 @@ class ClickCache:
         added = self._do("add", key, value, max(1, math.floor(seconds)))
         return None if added is None else bool(added)
 
+    def set_many(self, values: dict[str, Any], seconds: float) -> None:
+        self._do("set_many", values, max(1, math.floor(seconds)))
+
+    def delete_many(self, keys: list[str]) -> None:
+        self._do("delete_many", keys)
+
     def delete(self, key: str) -> None:
         """Delete a lock or an outdated URL. Tried even when the cache has failed in this click: left, it does harm."""
         broken, self.broken = self.broken, False

@@ -135,6 +135,16 @@ def keep_session(user: Any, scope: str, key: str | bytes, issued: IssuedSession,
     return KeptSession(issued.token, issued.polar_customer_id)
 
 
+def kept_scopes(polar_customer_id: uuid.UUID) -> list[str]:
+    """Return the scopes of all users who have acted as this customer, as far as their sessions are kept."""
+    return list(CustomerSession.objects.filter(polar_customer_id=polar_customer_id).values_list("scope", flat=True))
+
+
+def forget_customer(polar_customer_id: uuid.UUID) -> None:
+    """Delete the sessions to act as a customer who is no more."""
+    CustomerSession.objects.filter(polar_customer_id=polar_customer_id).delete()
+
+
 def remember_listed(user: Any, scope: str, order_ids: Sequence[uuid.UUID]) -> None:
     """Note that Polar has listed these orders to this scope: they may be shown to it when Polar can't be reached."""
     with tolerating_database("Which orders were listed can't be kept"):

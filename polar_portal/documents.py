@@ -22,16 +22,18 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.utils.timezone import now
 
 from polar_portal.api import presigned
 from polar_portal.api.schemas import Document, PortalOrder
+from polar_portal.cache import ClickCache
 from polar_portal.conf import conf
 from polar_portal.exceptions import DocumentPending, InvoiceNotGenerated, OrderNotEligible, PolarError
-from polar_portal.identity import CustomerIdentity, Identity
-from polar_portal.models import Order, from_field, to_field, tolerating_database
+from polar_portal.identity import CustomerIdentity, Identity, keys_of_all
+from polar_portal.models import Order, announce, from_field, to_field, tolerating_database
+from polar_portal.signals import invoice_ready
 
 #: Seconds between two questions whether an invoice is ready, however many tabs wait for it. Polar needs 4 to 10 s to
 #: make one (measured 2026-08).
@@ -44,6 +46,8 @@ PENDING_LIFE = 120
 UNKNOWN_LIFE = 60
 #: Seconds within which asking Polar once more to make the same invoice would only queue a second job.
 GENERATE_EVERY = 15
+#: Seconds after a refund in which Polar may still have the receipt from before it: handed out, but not kept for reuse.
+REFUND_SETTLES = 60
 #: Seconds that an edited invoice is waited for in all, and after it has been asked for a second time.
 LONGEST_EDIT = 45
 LONGEST_SECOND_EDIT = 10
@@ -122,13 +126,18 @@ def _post(identity: Identity, polar_order_id: uuid.UUID) -> None:
 # After an edit
 
 
-def forget_after_edit(identity: Identity, before: PortalOrder, after: PortalOrder) -> None:
+def may_be_in_the_making(identity: Identity, polar_order_id: uuid.UUID) -> bool:
+    """Tell whether somebody has asked for the invoice lately: then a job of Polar's may have read the order by now."""
+    return _pending(identity.cache.get(_pending_key(identity, "invoice", polar_order_id))) is not None
+
+
+def forget_after_edit(identity: Identity, before: PortalOrder, after: PortalOrder, *, running: bool) -> None:
     """Note that Polar's file of this invoice, and our kept address of it, show what `before` was.
+
+    running: whether a job may have read the old details; asked before the edit, as a webhook about it may come at once.
 
     The note is in the database, so that it outlives the cache. Without a file that could be old there is none.
     """
-    # Somebody has asked for it lately: a job may have read the old details.
-    running = _pending(identity.cache.get(_pending_key(identity, "invoice", before.id))) is not None
     if before.is_invoice_generated or running:
         with tolerating_database("That an invoice was edited can't be kept"):
             Order.objects.filter(pk=before.id).update(
@@ -172,13 +181,13 @@ def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> datetime | 
     elif now() >= edit.edit_wait_until:
         if not edit.edit_posted:
             return edit.edited_at  # the customer's next click has it made
-        _forget_edit(edit)
+        _end_edit(edit)
         return None
     else:
         order = identity.call(lambda client: client.order(identity.orders, polar_order_id))
         if order.modified_at > from_field(edit.edited_at):
             if not (edit.edit_post_again and isinstance(identity, CustomerIdentity)):
-                _forget_edit(edit)
+                _end_edit(edit)
                 return None
             _post(identity, polar_order_id)
             until = min(edit.edit_wait_until, now() + timedelta(seconds=LONGEST_SECOND_EDIT))
@@ -189,10 +198,49 @@ def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> datetime | 
     raise _still_pending(polar_order_id, ASK_EVERY)
 
 
-def _forget_edit(edit: Order) -> None:
+def _end_edit(edit: Order) -> None:
     with tolerating_database("That an edited invoice is there can't be kept"):
-        # Not an edit that came after the one that we looked at.
-        Order.objects.filter(pk=edit.pk, edited_at=edit.edited_at).update(edited_at=None, edit_wait_until=None)
+        _forget_edit(edit)
+
+
+def _forget_edit(edit: Order) -> None:
+    # Not an edit that came after the one that we looked at.
+    ended = Order.objects.filter(pk=edit.pk, edited_at=edit.edited_at).update(edited_at=None, edit_wait_until=None)
+    if ended:
+        announce(invoice_ready, Order, polar_order_id=edit.pk)
+
+
+# What webhooks tell
+
+
+def heed(order: PortalOrder, *, refunded: bool) -> Callable[[], None]:
+    """End the wait for an invoice that is there, and let no receipt from before a refund be used again.
+
+    Returns what is left to do in the cache, once the database has committed. Raises what the database raises, and
+    PolarMisconfigured.
+    """
+    edit = Order.objects.filter(pk=order.id, edited_at__isnull=False).first()
+    if edit and edit.edited_at and order.modified_at > from_field(edit.edited_at) and not edit.edit_post_again:
+        _forget_edit(edit)
+        edit = None
+    outdated: list[str] = []
+    # One that is to be made once more is waited for by the customer's own clicks: only those may ask Polar.
+    if order.is_invoice_generated and edit is None:
+        outdated += keys_of_all("invoice-pending", order.id, order.polar_customer_id)
+    receipts: list[str] = []
+    if refunded:
+        receipts = keys_of_all("receipt", order.id, order.polar_customer_id)
+        outdated += keys_of_all("receipt-pending", order.id, order.polar_customer_id)
+    cache = ClickCache(time.monotonic() + conf.POLAR_CLICK_BUDGET)
+
+    def forget_in_cache() -> None:
+        if receipts:
+            settles_at = time.time() + REFUND_SETTLES
+            cache.set_many({key: {"settles_at": settles_at} for key in receipts}, REFUND_SETTLES)
+        if outdated:
+            cache.delete_many(outdated)
+
+    return forget_in_cache
 
 
 # What both kinds have in common
@@ -210,10 +258,11 @@ def _fetch(
         return document
     key = identity.key(kind, polar_order_id)
     pending: dict[str, float] | None = None
+    settles_at = 0.0
 
     def find() -> Document | None:
-        nonlocal pending
-        document, pending = _look(identity, kind, polar_order_id)
+        nonlocal pending, settles_at
+        document, pending, settles_at = _look(identity, kind, polar_order_id)
         if document is None and pending and (wait := pending["asked"] + ask_every - time.time()) > 0:
             raise _still_pending(polar_order_id, min(wait, ask_every))
         return document
@@ -226,27 +275,46 @@ def _fetch(
             if pending:
                 _remember_pending(identity, kind, polar_order_id, since=pending["since"])
             raise
-        if (seconds := _reusable_for(document, asked_at)) > 0:
-            identity.cache.set(key, _pack(document, asked_at), seconds)
+        if is_kept(document, asked_at):
+            identity.cache.set(key, _pack(document, asked_at), _reusable_for(document, asked_at))
         if pending:
             identity.cache.delete(_pending_key(identity, kind, polar_order_id))
+            if kind == "invoice":
+                _note_made(polar_order_id)
         return document
+
+    def is_kept(document: Document, asked_at: float) -> bool:
+        return _reusable_for(document, asked_at) > 0 and asked_at >= settles_at
 
     def pack(document: Document) -> dict[str, Any] | None:
         # A URL that is not kept is still good for those who wait for it now.
-        return None if _reusable_for(document, time.time()) > 0 else _pack(document, time.time())
+        return None if is_kept(document, time.time()) else _pack(document, time.time())
 
     return identity.cache.once(key, find, ask_and_keep, pack, _unpack)
 
 
-def _look(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> tuple[Document | None, dict[str, float] | None]:
-    """Return what the cache has: the document, or since when it is pending. Raise what it says not to ask."""
+def _note_made(polar_order_id: uuid.UUID) -> None:
+    """Tell who listens that an invoice is there which somebody has waited for."""
+    with tolerating_database("That an invoice was made can't be kept"):
+        if Order.objects.filter(pk=polar_order_id, is_invoice_generated=False).update(is_invoice_generated=True):
+            announce(invoice_ready, Order, polar_order_id=polar_order_id)
+
+
+def _look(
+    identity: Identity, kind: str, polar_order_id: uuid.UUID
+) -> tuple[Document | None, dict[str, float] | None, float]:
+    """Return what the cache has: the document, or since when it is pending, or until when none is to be kept.
+
+    Raises what it says not to ask.
+    """
     key, pending_key = identity.key(kind, polar_order_id), _pending_key(identity, kind, polar_order_id)
     seen = identity.cache.get_many([key, pending_key, *identity.memory_keys])
-    if document := _reusable(identity, seen.get(key)):
-        return document, None
+    value = seen.get(key)
+    if document := _reusable(identity, value):
+        return document, None, 0.0
     identity.recall(seen)
-    return None, _pending(seen.get(pending_key))
+    settles_at = value.get("settles_at") if isinstance(value, dict) else None
+    return None, _pending(seen.get(pending_key)), float(settles_at) if _is_moment(settles_at) else 0.0
 
 
 def _recall(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> dict[str, float] | None:
@@ -307,7 +375,7 @@ def _pending(value: Any) -> dict[str, float] | None:
     return value if value["since"] + PENDING_LIFE > time.time() else None
 
 
-def _is_moment(value: Any) -> bool:
+def _is_moment(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 

@@ -54,7 +54,7 @@ class Identity(ABC):
 
     def key(self, kind: str, polar_order_id: uuid.UUID | None = None) -> str:
         """Return the cache key for what this identity, and nobody else, may share."""
-        return f"{PREFIX}:{self.scope}:{kind}" + (f":{polar_order_id.hex}" if polar_order_id else "")
+        return _key(self.scope, kind, polar_order_id)
 
     @property
     @abstractmethod
@@ -221,6 +221,16 @@ class CustomerIdentity(Identity):
 
     def listed(self) -> QuerySet[Order]:
         return customers.listed(self._user, self._scopes)
+
+
+def keys_of_all(kind: str, polar_order_id: uuid.UUID, polar_customer_id: uuid.UUID | None) -> list[str]:
+    """Return the cache keys of everybody who may have asked for this order: its customer's users, and the staff."""
+    everybody = customers.kept_scopes(polar_customer_id) if polar_customer_id else []
+    return [_key(scope, kind, polar_order_id) for scope in [*everybody, OrganizationIdentity().scope]]
+
+
+def _key(scope: str, kind: str, polar_order_id: uuid.UUID | None) -> str:
+    return f"{PREFIX}:{scope}:{kind}" + (f":{polar_order_id.hex}" if polar_order_id else "")
 
 
 def _within_a_minute(moment: Any) -> bool:

@@ -98,9 +98,10 @@ def update_billing_details(
     if not changes:
         documents.generate_invoice(identity, polar_order_id)
         return
+    running = documents.may_be_in_the_making(identity, polar_order_id)
     after = identity.call(lambda client: client.update_order(identity.orders, polar_order_id, changes))
     mirror([after])
-    documents.forget_after_edit(identity, before, after)
+    documents.forget_after_edit(identity, before, after, running=running)
     documents.generate_edited(identity, polar_order_id)
 
 

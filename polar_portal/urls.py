@@ -13,4 +13,7 @@ urlpatterns = [
     path("orders/<uuid:polar_order_id>/receipt/", views.ReceiptView.as_view(), name="receipt"),
     path("orders/<uuid:polar_order_id>/billing-details/", views.BillingDetailsView.as_view(), name="billing_details"),
     path("portal/", views.HostedPortalView.as_view(), name="portal"),
+    path("webhook/", views.WebhookView.as_view(), name="webhook"),
+    # As some enter it at Polar, where a redirect counts as a failure and ten of those end it.
+    path("webhook", views.WebhookView.as_view()),
 ]

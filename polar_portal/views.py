@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from datetime import datetime, timezone
@@ -10,16 +11,18 @@ from typing import Any
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseFailure
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, UnreadablePostError
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views import View
-from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
+from polar_portal import events
 from polar_portal.conf import conf
 from polar_portal.documents import ASK_EVERY
 from polar_portal.exceptions import (
@@ -33,6 +36,7 @@ from polar_portal.exceptions import (
     PolarError,
     PolarMisconfigured,
     PolarUnavailable,
+    WebhookVerificationError,
 )
 from polar_portal.forms import BillingDetailsForm
 from polar_portal.portal import CustomerPortal, Document, PortalOrder
@@ -44,6 +48,9 @@ LONGEST_WAIT = 20
 WAIT_UNSEEN = 6
 #: Seconds after which to come back when a failure does not say.
 COME_BACK = 30
+LARGEST_DELIVERY = 1024 * 1024
+
+logger = logging.getLogger(__name__)
 
 
 class Redirect(HttpResponse):
@@ -344,6 +351,45 @@ class HostedPortalView(PortalView):
 
     def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
         return self.told(failure)
+
+
+@method_decorator([outside_transactions, login_not_required, csrf_exempt], name="dispatch")
+class WebhookView(View):
+    """Takes Polar's deliveries. The signature is what lets them in: neither a session nor a CSRF token."""
+
+    http_method_names = ["post"]
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        try:
+            if (body := self.body()) is None:
+                return self.refused(413, "body_too_large", "A delivery has 1 MiB at most.")
+            events.receive(request.headers, body)
+        except (WebhookVerificationError, PolarMisconfigured) as failure:
+            logger.log(failure.log_level, "%s: %s", failure.code, failure)
+            return self.refused(failure.status, failure.code, WebhookVerificationError.default_message)
+        except UnreadablePostError:
+            return self.refused(400, "body_unreadable", "The body did not arrive.")
+        except DatabaseFailure as failure:
+            # Polar sends it again, up to ten times.
+            logger.error("webhook_not_stored: %s", type(failure).__name__)
+            response = self.refused(503, "webhook_not_stored", "The delivery can't be stored at the moment.")
+            response["Retry-After"] = str(COME_BACK)
+            return response
+        return HttpResponse(status=204)
+
+    def body(self) -> bytes | None:
+        """Return the body, None for one that is too large; no more than that is read.
+
+        Not `request.body`: what that reads is for the host's DATA_UPLOAD_MAX_MEMORY_SIZE to say.
+        """
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > LARGEST_DELIVERY:
+            return None
+        body: bytes = self.request.read(LARGEST_DELIVERY + 1)
+        return body if len(body) <= LARGEST_DELIVERY else None
+
+    def refused(self, status: int, code: str, detail: str) -> HttpResponse:
+        return JsonResponse({"error": code, "detail": detail}, status=status)
 
 
 def made(view: PortalView, polar_order_id: uuid.UUID) -> HttpResponse:

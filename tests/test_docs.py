@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from django.dispatch import Signal
+
+from polar_portal import signals
+
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "polar_portal" / "templates" / "polar_portal"
 DOCS = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
@@ -29,3 +33,9 @@ def test_every_variable_of_a_template_is_told() -> None:
         own = {each for names in made for each in names if each}
         used = set(re.findall(r"{{ ?(\w+)", source)) | set(re.findall(r"{% (?:el)?if (?:not )?(\w+)", source))
         assert used - own - everywhere <= context, name
+
+
+def test_every_signal_is_told() -> None:
+    webhooks = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \| `", webhooks, re.MULTILINE)
+    assert sorted(told) == sorted(name for name, value in vars(signals).items() if isinstance(value, Signal))

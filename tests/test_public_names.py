@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.management import load_command_class
+from django.dispatch import Signal
 from django.urls import resolve, reverse
 
-from polar_portal import admin, conf, customers, exceptions, models, portal, testing
+from polar_portal import admin, conf, customers, exceptions, models, portal, signals, testing
 from polar_portal.conf import Conf
 
 ID = uuid.UUID("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
@@ -26,6 +28,7 @@ ID = uuid.UUID("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
         ("receipt", f"/billing/orders/{ID}/receipt/"),
         ("billing_details", f"/billing/orders/{ID}/billing-details/"),
         ("portal", "/billing/portal/"),
+        ("webhook", "/billing/webhook/"),
     ],
 )
 def test_urls(name: str, path: str) -> None:
@@ -99,6 +102,7 @@ def test_service_layer() -> None:
 def test_models_and_permission(db: None) -> None:
     assert models.CustomerSession._meta.label == "polar_portal.CustomerSession"
     assert models.Order._meta.label == "polar_portal.Order"
+    assert models.WebhookDelivery._meta.label == "polar_portal.WebhookDelivery"
     assert {"polar_order_id", "polar_customer_id"} <= {field.name for field in models.Order._meta.fields}
     assert not any(field.is_relation for field in models.Order._meta.fields), "an order has no owner of its own"
     assert Permission.objects.get(codename="download_invoice").content_type.app_label == "polar_portal"
@@ -107,6 +111,18 @@ def test_models_and_permission(db: None) -> None:
 def test_admin_mixin() -> None:
     assert admin.InvoiceActionMixin.polar_order_id_field == "polar_order_id"
     assert callable(admin.InvoiceActionMixin.download_invoices)
+
+
+def test_signals() -> None:
+    assert {name for name, value in vars(signals).items() if isinstance(value, Signal)} == {
+        "order_changed", "invoice_ready", "document_handed_out", "webhook_received",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["polar_rerun_webhooks"])
+def test_commands(name: str) -> None:
+    command = load_command_class("polar_portal", name)
+    assert command.help
 
 
 def test_the_rest() -> None:

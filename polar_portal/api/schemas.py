@@ -221,6 +221,11 @@ def document_url(data: Any) -> str:
     return _text(_object(data), "url")
 
 
+def customer_id(data: Any) -> uuid.UUID:
+    """The id of a customer, as events about customers bring one."""
+    return _id(_object(data), "id")
+
+
 def _object(data: Any) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise Nonsense("the body is no object")
