@@ -25,6 +25,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 
 from polar_portal import __version__
@@ -50,6 +51,7 @@ from polar_portal.exceptions import (
 T = TypeVar("T")
 
 POLAR_VERSION = "2026-04"
+USER_AGENT = f"django-polar-portal/{__version__}"
 LARGEST_ANSWER = 1024 * 1024
 LARGEST_DOCUMENT = 20 * 1024 * 1024
 #: Seconds for one PDF, which may be larger than any answer of the API.
@@ -290,17 +292,26 @@ class Client:
         )
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> requests.PreparedRequest:
-        return requests.Request(
-            method,
-            self._base_url + path,
-            headers={
+        # Put together by hand: `Request.prepare()` takes the URL and the headers apart, which are sound, and that is a
+        # fifth of our own time.
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = self._base_url + path
+        request.headers = CaseInsensitiveDict(
+            {
                 "Accept": "application/json",
                 "Authorization": f"Bearer {self._token.reveal()}",
                 "Polar-Version": POLAR_VERSION,
-                "User-Agent": f"django-polar-portal/{__version__}",
-            },
-            json=body,
-        ).prepare()
+                "User-Agent": USER_AGENT,
+            }
+        )
+        content = b"" if body is None else json.dumps(body).encode()
+        if content:
+            request.body = content
+            request.headers["Content-Type"] = "application/json"
+        if method != "GET":
+            request.headers["Content-Length"] = str(len(content))  # without it Polar answers 411
+        return request
 
 
 def _send(adapter: HTTPAdapter, request: requests.PreparedRequest) -> requests.Response:
@@ -310,8 +321,25 @@ def _send(adapter: HTTPAdapter, request: requests.PreparedRequest) -> requests.R
         stream=True,
         timeout=deadline.time_left(),
         verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
-        proxies=get_environ_proxies(request.url or "", no_proxy=None),
+        proxies=_proxies(request.url or ""),
     )
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """The proxies that the environment names for this URL's host."""
+    parts = urlsplit(url)
+    return _proxies_of(f"{parts.scheme}://{parts.netloc}/", tuple(map(os.environ.get, PROXY_VARIABLES)))
+
+
+PROXY_VARIABLES = [
+    spelled for name in ("http", "https", "all", "no") for spelled in (f"{name}_proxy", f"{name}_PROXY".upper())
+]
+
+
+@functools.lru_cache(maxsize=32)
+def _proxies_of(origin: str, variables: tuple[str | None, ...]) -> dict[str, str]:
+    # requests reads the whole environment twice for it, which is half of what a call costs us.
+    return get_environ_proxies(origin, no_proxy=None)
 
 
 def download(document: schemas.Document, into: BinaryIO, *, base_url: str, ends_at: float | None = None) -> int:
@@ -346,7 +374,7 @@ def _download(url: str, into: BinaryIO, adapter: HTTPAdapter, ends_at: float) ->
         "GET",
         url,
         # As it is stored: a packed one that unpacks to gigabytes is not even looked at.
-        headers={"Accept-Encoding": "identity", "User-Agent": f"django-polar-portal/{__version__}"},
+        headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
     )
     try:
         with deadline.until(ends_at):
