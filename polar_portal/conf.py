@@ -9,6 +9,7 @@ This is the only module that reads Django's settings.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,6 +51,26 @@ class Secret:
         raise TypeError("A Secret is not to be pickled.")
 
 
+@functools.lru_cache(maxsize=8)  # it is read at every click
+def _base_url(text: str) -> str | None:
+    """Return a base URL without a slash at its end, None for what is none."""
+    try:
+        parts = urlsplit(text)
+        sound = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+            and parts.username is None
+            and not set(text) & set("?#")
+            and text.isascii()
+            and text.isprintable()
+            and " " not in text
+        )
+    except ValueError:
+        sound = False
+    return f"{parts.scheme}{text[len(parts.scheme) :].rstrip('/')}" if sound else None
+
+
 class Conf:
     @property
     def POLAR_ACCESS_TOKEN(self) -> Secret:
@@ -78,25 +99,12 @@ class Conf:
         base_url = getattr(settings, "POLAR_BASE_URL", None)
         if not base_url:
             return SERVERS[self.POLAR_SERVER]
-        try:
-            parts = urlsplit(base_url)
-            sound = (
-                parts.scheme in {"http", "https"}
-                and bool(parts.hostname)
-                and (parts.port is None or parts.port > 0)
-                and parts.username is None
-                and not set(base_url) & set("?#")
-                and base_url.isascii()
-                and base_url.isprintable()
-                and " " not in base_url
-            )
-        except (AttributeError, TypeError, ValueError):
-            sound = False
-        if not sound:
+        sound = _base_url(base_url) if isinstance(base_url, str) else None
+        if sound is None:
             raise PolarMisconfigured(
                 "POLAR_BASE_URL must look like 'https://api.polar.sh': http or https, a host, no user name, no query."
             )
-        return f"{parts.scheme}{str(base_url)[len(parts.scheme) :].rstrip('/')}"
+        return sound
 
     @property
     def POLAR_WEBHOOK_SECRET(self) -> list[Secret]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import uuid
@@ -17,7 +18,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
-from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
@@ -75,7 +75,13 @@ def outside_transactions(view: Any) -> Any:
     return view
 
 
-@method_decorator([outside_transactions, login_not_required, csrf_protect], name="dispatch")
+@functools.lru_cache(maxsize=128)  # browsers send few different ones
+def prefers_json(accept: str) -> bool:
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT"] = accept
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
 class PortalView(View):
     """What all our views have in common: who may come, HTML or JSON, failures, headers.
 
@@ -85,8 +91,13 @@ class PortalView(View):
 
     request: HttpRequest
 
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        # Here and not by `method_decorator`, which decorates anew at each request.
+        return outside_transactions(login_not_required(csrf_protect(super().as_view(**initkwargs))))
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.wants_json = request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+        self.wants_json = prefers_json(request.META.get("HTTP_ACCEPT", "*/*"))
         self.portal = CustomerPortal(request.user)
         if request.user.is_authenticated:
             # A browser that only guesses where the customer goes next causes no call to Polar.
@@ -353,11 +364,14 @@ class HostedPortalView(PortalView):
         return self.told(failure)
 
 
-@method_decorator([outside_transactions, login_not_required, csrf_exempt], name="dispatch")
 class WebhookView(View):
     """Takes Polar's deliveries. The signature is what lets them in: neither a session nor a CSRF token."""
 
     http_method_names = ["post"]
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        return outside_transactions(login_not_required(csrf_exempt(super().as_view(**initkwargs))))
 
     def post(self, request: HttpRequest) -> HttpResponse:
         try:

@@ -431,4 +431,4 @@ def test_polar_is_called_outside_of_the_hosts_transaction() -> None:
     from polar_portal.urls import urlpatterns
 
     for pattern in urlpatterns:
-        assert "default" in pattern.callback._non_atomic_requests, pattern.name  # type: ignore[attr-defined]
+        assert "default" in pattern.callback._non_atomic_requests, pattern.name
