@@ -86,3 +86,5 @@ POLAR_ACCESS_TOKEN = env.str("POLAR_ACCESS_TOKEN", default="")
 POLAR_SERVER = env.str("POLAR_SERVER", default="sandbox")
 POLAR_BASE_URL = env.str("POLAR_BASE_URL", default="")
 POLAR_WEBHOOK_SECRET = env.list("POLAR_WEBHOOK_SECRET", default=[])
+# The sandbox is where this shop belongs, whatever DEBUG says.
+SILENCED_SYSTEM_CHECKS = ["polar_portal.W003"]

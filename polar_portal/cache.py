@@ -14,7 +14,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache import BaseCache, InvalidCacheBackendError, caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 
 from polar_portal.conf import conf
 from polar_portal.exceptions import DocumentPending, PolarError, PolarMisconfigured, PolarUnavailable
@@ -36,6 +38,42 @@ PREFIX = "polar_portal:1"
 FAILURES = {kind.code: kind for kind in PolarError.__subclasses__()}
 
 
+def backend() -> BaseCache:
+    """Return the cache that POLAR_CACHE_ALIAS names. Raises PolarMisconfigured when there is none."""
+    alias = conf.POLAR_CACHE_ALIAS
+    try:
+        return caches[alias]
+    except (InvalidCacheBackendError, ImportError) as error:
+        raise PolarMisconfigured(f"POLAR_CACHE_ALIAS is {alias!r}: {error}") from None
+
+
+def why_not_shared(cache: BaseCache) -> str:
+    """Say what keeps the processes of a site from sharing this cache, "" when nothing is known that does."""
+    if isinstance(cache, DummyCache):
+        return "is a dummy, which remembers nothing"
+    if isinstance(cache, LocMemCache):
+        return "is local memory, which each process has for itself"
+    return ""
+
+
+def find_fault(cache: BaseCache) -> str:
+    """Try out what a click needs of a cache and say what it does not do; "" when it does all.
+
+    Nothing is left behind. Raises whatever the backend raises.
+    """
+    key, ours = f"{PREFIX}:check:{secrets.token_hex(16)}", secrets.token_hex(16)
+    try:
+        if not cache.add(key, ours, 60):
+            return "takes no new value"
+        if cache.get(key) != ours:
+            return "does not remember"
+        if cache.add(key, "another's", 60):
+            return "does not lock: it gives two the same lock"
+    finally:
+        cache.delete(key)
+    return "" if cache.get(key) is None else "does not forget what is deleted"
+
+
 class ClickCache:
     """Django's cache for the length of one click.
 
@@ -43,10 +81,7 @@ class ClickCache:
     """
 
     def __init__(self, ends_at: float) -> None:
-        try:
-            self._cache = caches[conf.POLAR_CACHE_ALIAS]
-        except InvalidCacheBackendError as error:
-            raise PolarMisconfigured(f"POLAR_CACHE_ALIAS is {conf.POLAR_CACHE_ALIAS!r}: {error}") from None
+        self._cache = backend()
         self._ends_at = ends_at
         self._spent = 0.0
         self.broken = False

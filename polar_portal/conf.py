@@ -107,6 +107,11 @@ class Conf:
         return sound
 
     @property
+    def has_base_url(self) -> bool:
+        """Whether POLAR_BASE_URL says where Polar is, so that POLAR_SERVER does not matter."""
+        return bool(getattr(settings, "POLAR_BASE_URL", None))
+
+    @property
     def POLAR_WEBHOOK_SECRET(self) -> list[Secret]:
         """The secrets that sign webhook deliveries; several while rotating."""
         secrets = getattr(settings, "POLAR_WEBHOOK_SECRET", None) or []
@@ -173,6 +178,21 @@ class Conf:
     def use_tz(self) -> bool:
         """Django's USE_TZ: whether its database fields want aware datetimes."""
         return settings.USE_TZ
+
+    @property
+    def debug(self) -> bool:
+        """Django's DEBUG."""
+        return settings.DEBUG
+
+    @property
+    def caches(self) -> dict[str, Any]:
+        """Django's CACHES."""
+        return settings.CACHES
+
+    @property
+    def allowed_hosts(self) -> list[str]:
+        """Django's ALLOWED_HOSTS."""
+        return settings.ALLOWED_HOSTS
 
     @staticmethod
     def _text(name: str, default: str) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from django.dispatch import Signal
 
-from polar_portal import signals
+from polar_portal import checks, signals
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "polar_portal" / "templates" / "polar_portal"
 DOCS = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
+CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
 
 
 def told() -> dict[str, set[str]]:
@@ -39,3 +41,11 @@ def test_every_signal_is_told() -> None:
     webhooks = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)` \| `", webhooks, re.MULTILINE)
     assert sorted(told) == sorted(name for name, value in vars(signals).items() if isinstance(value, Signal))
+
+
+def test_every_check_is_told_and_has_an_id_of_its_own() -> None:
+    ours = [check_id for check_id, _, _ in checks.CHECKS]
+    assert re.findall(r"^\| `polar_portal\.(\w+)` \|", CHECKS, re.MULTILINE) == ours
+    # One id, one place that gives it: each kind of message has its own.
+    source = Path(checks.__file__).read_text(encoding="utf-8")
+    assert Counter(re.findall(r"\b[EW]\d{3}\b", source)) == Counter([*ours, "W001", "W002"])  # those two in their hints
