@@ -9,11 +9,13 @@ from pathlib import Path
 from django.dispatch import Signal
 
 from polar_portal import checks, signals
+from tests.test_polar_check import ROWS
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "polar_portal" / "templates" / "polar_portal"
 DOCS = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
 CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 
 
 def told() -> dict[str, set[str]]:
@@ -49,3 +51,9 @@ def test_every_check_is_told_and_has_an_id_of_its_own() -> None:
     # One id, one place that gives it: each kind of message has its own.
     source = Path(checks.__file__).read_text(encoding="utf-8")
     assert Counter(re.findall(r"\b[EW]\d{3}\b", source)) == Counter([*ours, "W001", "W002"])  # those two in their hints
+
+
+def test_every_row_of_polar_check_is_told() -> None:
+    section = COMMANDS.partition("## polar_check\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    assert rows == [*ROWS, "user", "order", "invoice", "receipt", "customer"]

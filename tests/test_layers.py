@@ -17,7 +17,7 @@ PACKAGE = Path(polar_portal.__file__).parent
 FLOORS = [
     {"urls"},
     {"views", "admin", "management", "templatetags", "checks", "apps", "forms", "texts"},
-    {"portal", "events", "export"},
+    {"portal", "events", "export", "diagnosis"},
     {"documents", "orders"},
     {"identity", "customers"},
     {"cache", "models", "mirror", "api"},

@@ -58,6 +58,12 @@ LARGEST_DOCUMENT = 20 * 1024 * 1024
 DOCUMENT_TIMEOUT = 30
 #: Seconds after which a customer is told to come back when Polar does not say.
 COME_BACK = 30
+#: For each scope that we need a question that tells whether a token has it and changes nothing at Polar: a session for
+#: nobody, which is refused for its empty body only after the token has been looked at (measured 2026-08), and a list.
+PROBES: dict[str, tuple[str, str, Mapping[str, Any] | None]] = {
+    "customer_sessions:write": ("POST", "/v1/customer-sessions/", {}),
+    "orders:read": ("GET", "/v1/orders/?limit=1", None),
+}
 
 Failure = PolarError | PolarMisconfigured | TokenRefused
 
@@ -114,6 +120,21 @@ class _Answer:
     asked_at: float
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What Polar makes of a token.
+
+    accepted: whether it is valid there. granted: whether it has the scope that was asked for.
+    clock_ahead: seconds by which our clock is ahead of Polar's; None when the answer had no date.
+    took: seconds until the answer was there.
+    """
+
+    accepted: bool
+    granted: bool
+    clock_ahead: float | None
+    took: float
+
+
 class Client:
     """Polar's API with one token, for one click.
 
@@ -166,9 +187,12 @@ class Client:
         """
         return self._call("PATCH", f"{orders}{polar_order_id}", _order, body=changes, polar_order_id=polar_order_id)
 
-    def invoice(self, orders: str, polar_order_id: uuid.UUID) -> schemas.Document:
-        """Return the address of the order's invoice. Raises InvoiceNotGenerated or OrderNotFound."""
-        return self._get_document(f"{orders}{polar_order_id}/invoice", polar_order_id)
+    def invoice(self, orders: str, polar_order_id: uuid.UUID, *, anywhere: bool = False) -> schemas.Document:
+        """Return the address of the order's invoice. Raises InvoiceNotGenerated or OrderNotFound.
+
+        anywhere: whatever POLAR_ALLOWED_DOCUMENT_HOSTS says, for who looks at the address and sends nobody there.
+        """
+        return self._get_document(f"{orders}{polar_order_id}/invoice", polar_order_id, anywhere=anywhere)
 
     def generate_invoice(self, orders: str, polar_order_id: uuid.UUID) -> None:
         """Have the invoice made, which takes Polar a few seconds after this returns.
@@ -189,9 +213,47 @@ class Client:
         """
         return self._get_document(f"{orders}{polar_order_id}/receipt", polar_order_id)
 
-    def _get_document(self, path: str, polar_order_id: uuid.UUID) -> schemas.Document:
+    def probe(self, scope: str) -> Probe:
+        """Ask what the token may do, in a way that changes nothing at Polar.
+
+        scope: one of PROBES.
+
+        That the token is refused is an answer here, not a failure. Raises PolarMisconfigured when it is not Polar's API
+        that answers.
+        """
+        outcome = self._probe(*PROBES[scope])
+        if isinstance(outcome, Probe):
+            return outcome
+        raise outcome
+
+    def _probe(self, method: str, path: str, body: Mapping[str, Any] | None) -> Probe | Failure:
+        started = time.monotonic()
+        result = self._exchange(method, path, body, min(started + conf.POLAR_REQUEST_TIMEOUT, self._ends_at))
+        took = time.monotonic() - started
+        what = f"{method} {path.partition('?')[0]}"
+        if isinstance(result, _Broken):
+            return PolarUnavailable(f"{what}: {result.reason} after {took:.2f} s", retry_after=COME_BACK)
+        # Half way between question and answer; dates are whole seconds, cut off.
+        date = presigned.epoch(result.headers.get("Date"))
+        ahead = None if date is None else result.asked_at + took / 2 - (date + 0.5)
+        if result.status == 401 and result.error:
+            return Probe(accepted=False, granted=False, clock_ahead=ahead, took=took)
+        if result.status == 403 and result.error == "insufficient_scope":
+            return Probe(accepted=True, granted=False, clock_ahead=ahead, took=took)
+        is_list = result.status == 200 and isinstance(result.data, dict) and "items" in result.data
+        if is_list if body is None else result.status == 422 and result.error:
+            return Probe(accepted=True, granted=True, clock_ahead=ahead, took=took)
+        message = f"{what}: {result.status} {result.error or 'without an error code'} after {took:.2f} s"
+        if result.status < 500 and result.status != 429 and (result.status == 404 or not result.error):
+            return PolarMisconfigured(
+                "POLAR_SERVER or POLAR_BASE_URL does not lead to Polar's API, or it no longer knows version "
+                f"{POLAR_VERSION}. ({message})"
+            )
+        return _failure(result, message)
+
+    def _get_document(self, path: str, polar_order_id: uuid.UUID, *, anywhere: bool = False) -> schemas.Document:
         # Read here: a wrong setting then raises before there is a signed URL for a DEBUG page to show.
-        allowed_hosts = conf.POLAR_ALLOWED_DOCUMENT_HOSTS
+        allowed_hosts = [] if anywhere else conf.POLAR_ALLOWED_DOCUMENT_HOSTS
         return self._call(
             "GET", path, lambda answer: self._document(answer, allowed_hosts), polar_order_id=polar_order_id
         )
