@@ -559,11 +559,28 @@ def test_a_urlconf_without_the_webhooks_name_is_named(polar: FakePolar, site: Se
 
 
 @pytest.mark.parametrize(
-    "hosts", [["shop.example"], [".shop.example"], ["*"], ["[::1]"], ["127.0.0.1", "shop.example"]]
+    ("hosts", "asked_under"),
+    [
+        (["shop.example"], "shop.example"),
+        ([".shop.example"], "shop.example"),
+        (["*"], "localhost"),
+        (["[::1]"], "[::1]"),
+        (["127.0.0.1", "shop.example"], "127.0.0.1"),
+    ],
 )
-def test_the_webhook_is_asked_under_a_host_that_is_allowed(polar: FakePolar, site: Settings, hosts: list[str]) -> None:
+def test_the_webhook_is_asked_under_a_host_that_is_allowed(
+    polar: FakePolar, site: Settings, hosts: list[str], asked_under: str
+) -> None:
+    seen: list[str] = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append(request.get_host())
+        return webhook(request)
+
     site.ALLOWED_HOSTS = hosts
+    site.ROOT_URLCONF = with_webhook(exempt(view))
     assert run().status == 0
+    assert seen == [asked_under]
 
 
 def test_the_webhook_is_asked_over_https(polar: FakePolar, site: Settings) -> None:
