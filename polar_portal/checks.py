@@ -30,6 +30,7 @@ OTHERS = {
     "whsec_": "a webhook's secret",
 }
 #: The Redis caches that are known here, and the option that bounds how long each waits for its server.
+#: redis-py 8 (2026-05) has a default of 5 s, but up to ten retries on top of it: no click lives so long.
 REDIS = {
     "django.core.cache.backends.redis.RedisCache": "socket_timeout",
     "django_redis.cache.RedisCache": "SOCKET_TIMEOUT",
