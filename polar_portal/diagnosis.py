@@ -231,7 +231,7 @@ class Diagnosis:
         else:
             yield Row(
                 "webhook secret",
-                "problem",
+                "warning",  # a site may well do without
                 "POLAR_WEBHOOK_SECRET is not set: every delivery is refused (polar_portal.W001)",
                 "Set it to the secret of your webhook endpoint at Polar. If you use no webhook, add "
                 "'polar_portal.W001' to SILENCED_SYSTEM_CHECKS.",
