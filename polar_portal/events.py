@@ -48,8 +48,9 @@ def receive(headers: Mapping[str, str], body: bytes) -> WebhookDelivery:
         # One transaction: the effects are there exactly if the row says so. A second worker with the same delivery
         # waits here for the first, by the unique id.
         with transaction.atomic(using=alias):
-            delivery = WebhookDelivery.objects.create(delivery_id=delivery_id, body=body)
-            afterwards = _apply(delivery)
+            # Without its body: what is deleted at once would stay for a while in the database's files.
+            delivery = WebhookDelivery.objects.create(delivery_id=delivery_id)
+            afterwards = _apply(delivery, body)
     except IntegrityError:
         # Known already. Polar sends again what we answered too late; and, at the press of a button, anything.
         known = WebhookDelivery.objects.get(delivery_id=delivery_id)
@@ -66,18 +67,21 @@ def run_again(delivery: WebhookDelivery) -> WebhookDelivery:
         mine = WebhookDelivery.objects.filter(pk=delivery.pk, outcome=Outcome.FAILED)
         claimed = mine.update(attempts=F("attempts") + 1)
         delivery = WebhookDelivery.objects.get(pk=delivery.pk)
-        afterwards = _apply(delivery) if claimed else _nothing
+        afterwards = _apply(delivery, bytes(delivery.body or b"")) if claimed else _nothing
     afterwards()
     return delivery
 
 
-def _apply(delivery: WebhookDelivery) -> Callable[[], None]:
-    """Apply the effects, note the outcome, and return what has to be done once they are committed."""
+def _apply(delivery: WebhookDelivery, body: bytes) -> Callable[[], None]:
+    """Apply the effects, note the outcome, and return what has to be done once they are committed.
+
+    The body is kept only where they could not be applied.
+    """
     afterwards = _nothing
     error = ""
     try:
         with transaction.atomic(using=router.db_for_write(WebhookDelivery)):
-            delivery.type, data = _read(bytes(delivery.body or b""))
+            delivery.type, data = _read(body)
             effects = None
             if delivery.type.startswith("order."):
                 effects = _order(delivery.type, data)
@@ -96,8 +100,7 @@ def _apply(delivery: WebhookDelivery) -> Callable[[], None]:
         # Not what it says: a customer's data may stand there.
         outcome, error = Outcome.FAILED, f"{type(failure).__name__} in {where.name}, line {where.lineno}"
     delivery.outcome, delivery.error = outcome, error[:255]
-    if outcome != Outcome.FAILED:
-        delivery.body = None
+    delivery.body = body if outcome == Outcome.FAILED else None
     delivery.save()
     if outcome == Outcome.FAILED:
         logger.error("webhook_failed: delivery %s of type %r: %s", delivery.delivery_id, delivery.type, delivery.error)
