@@ -338,6 +338,11 @@ class Client:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # ValueError: header lines that http.client can't read. What the error says is not repeated: it holds URLs.
             return _Broken.by(error)
+        except BaseException as stray:
+            # A caller's value that is no JSON, a task's time limit: let through, but without the frames below, whose
+            # variables are headers.
+            stray.__context__ = None
+            raise stray.with_traceback(None)  # noqa: B904 - it is the same exception
         if len(content) > LARGEST_ANSWER:
             return _Broken("an answer over 1 MiB", for_good=True)
         try:
@@ -464,6 +469,11 @@ def _download(url: str, into: BinaryIO, adapter: HTTPAdapter, ends_at: float) ->
     ) as error:
         # Not every OSError: one may come from `into`, whose disk is full.
         return _Broken.by(error)
+    except BaseException as stray:
+        # As in `Client._exchange`; here the URL is the secret.
+        del url, request
+        stray.__context__ = None
+        raise stray.with_traceback(None)  # noqa: B904 - it is the same exception
     return length or _Broken("an empty file", for_good=True)
 
 
