@@ -165,9 +165,10 @@ class Conf:
         return list(hosts)
 
     @property
-    def secret_keys(self) -> list[str | bytes]:
+    def secret_keys(self) -> list[Secret]:
         """Django's SECRET_KEY, then its SECRET_KEY_FALLBACKS."""
-        return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        keys: list[Any] = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]  # Django takes bytes as well
+        return [Secret(key) for key in keys]
 
     @property
     def user_model(self) -> str:

@@ -53,39 +53,53 @@ def resolve(user: Any) -> dict[str, str]:
     path = conf.POLAR_CUSTOMER_RESOLVER
     try:
         resolver = import_string(path)
-    except (ImportError, AttributeError, TypeError) as error:
+    except Exception as error:
         raise PolarMisconfigured(f"POLAR_CUSTOMER_RESOLVER is {path!r}, which can't be imported.") from error
+    failed = ""
     try:
-        customer = resolver(user)
+        answer = resolver(user)
+        # Looked at once, and plain: what a class of the host's own says may be another thing each time.
+        customer = (
+            {_plain(name): _plain(value) for name, value in answer.items()} if isinstance(answer, Mapping) else None
+        )
     except Exception as error:  # noqa: BLE001 - the host's code; whatever it is, customers get a page that says so
         where = traceback.extract_tb(error.__traceback__)[-1]
         # Neither what it says nor its frames: an e-mail address may stand there.
-        message = f"{path} raised {type(error).__name__} in {where.name}, line {where.lineno}."
-        raise PolarMisconfigured(message) from None
-    if customer is None:
+        failed = f"{path} raised {type(error).__name__} in {where.name}, line {where.lineno}."
+    if failed:
+        raise PolarMisconfigured(failed)
+    if answer is None:
         raise NotACustomer(f"{path} says that this user is no customer.")
     if (
-        not isinstance(customer, Mapping)
+        customer is None
         or len(customer.keys() & {"external_customer_id", "customer_id"}) != 1
         or not customer.keys() <= {"external_customer_id", "customer_id", "member_id", "external_member_id"}
-        or not all(isinstance(value, str) and value for value in customer.values())
+        or not all(customer.values())
     ):
         raise PolarMisconfigured(
             f"{path} must return a dict with exactly one of 'external_customer_id' and 'customer_id', perhaps with "
             "'member_id' or 'external_member_id', all of them non-empty strings, or None."
         )
-    return dict(customer)
+    return customer
 
 
-def scopes(*who: Any) -> dict[str, str | bytes]:
+def _plain(text: Any) -> str:
+    """Return a string as one of Python's own, "" for anything else."""
+    return str.__str__(text) if isinstance(text, str) else ""
+
+
+def scopes(*who: Any) -> dict[str, int]:
     """Return who may share what, as a keyed hash: one for SECRET_KEY, then one for each of SECRET_KEY_FALLBACKS.
+
+    With each the place of its key in `conf.secret_keys`, and not the key: an error reporter shows variables.
 
     Keyed, so that neither a cache key nor a row tells a customer's id, which may be an e-mail address.
     """
-    value = json.dumps(who, sort_keys=True)
+    keys = conf.secret_keys  # before `value`, for the same reason: this may raise
+    value = json.dumps(who, sort_keys=True, default=Secret.reveal)
     return {
-        salted_hmac("polar_portal.scope", value, secret=key, algorithm="sha256").hexdigest(): key
-        for key in conf.secret_keys
+        salted_hmac("polar_portal.scope", value, secret=keys[place].reveal(), algorithm="sha256").hexdigest(): place
+        for place in range(len(keys))
     }
 
 
@@ -96,11 +110,11 @@ class KeptSession:
 
 
 def find_session(
-    user: Any, among: Mapping[str, str | bytes], *, other_than: Secret | None = None
+    user: Any, among: Mapping[str, int], *, other_than: Secret | None = None
 ) -> KeptSession | None:
     """Return the user's session for one of these scopes, if there is one that lives for another minute.
 
-    among: scopes with the key each was made with; the first is the current one.
+    among: scopes with the place of the key each was made with; the first is the current one.
     other_than: a token that Polar has refused.
     """
     rows = CustomerSession.objects.filter(
@@ -116,7 +130,7 @@ def find_session(
     return None
 
 
-def keep_session(user: Any, scope: str, key: str | bytes, issued: IssuedSession, asked_at: datetime) -> KeptSession:
+def keep_session(user: Any, scope: str, key: int, issued: IssuedSession, asked_at: datetime) -> KeptSession:
     """Keep a session that Polar has just made, if the database lets us; it is good to use either way.
 
     asked_at: the moment, by our clock, before Polar was asked; its life counts from then.
@@ -154,13 +168,13 @@ def remember_listed(user: Any, scope: str, order_ids: Sequence[uuid.UUID]) -> No
                 CustomerSession.objects.filter(pk=row.pk).update(listed_orders=known)
 
 
-def forget_listed(user: Any, among: Mapping[str, str | bytes]) -> None:
+def forget_listed(user: Any, among: Mapping[str, int]) -> None:
     """Forget which orders were listed: Polar does not permit it any more."""
     with tolerating_database("Which orders were listed can't be forgotten"):
         CustomerSession.objects.filter(user_id=user.pk, scope__in=list(among)).update(listed_orders=[])
 
 
-def listed(user: Any, among: Mapping[str, str | bytes]) -> QuerySet[Order]:
+def listed(user: Any, among: Mapping[str, int]) -> QuerySet[Order]:
     """Return what this site knows of the orders that Polar has listed to one of these scopes."""
     known = Q(pk__in=[])
     for row in CustomerSession.objects.filter(user_id=user.pk, scope__in=list(among)):
@@ -169,19 +183,20 @@ def listed(user: Any, among: Mapping[str, str | bytes]) -> QuerySet[Order]:
     return Order.objects.filter(known)
 
 
-def _fernet(scope: str, key: str | bytes) -> Fernet:
+def _fernet(scope: str, key: int) -> Fernet:
     """The cipher of one scope: a row copied to another user or customer can't be read there."""
     from cryptography.fernet import Fernet  # here: 10 ms that Django's start need not take
 
-    digest = salted_hmac("polar_portal.customer_session", scope, secret=key, algorithm="sha256").digest()
+    secret = conf.secret_keys[key]
+    digest = salted_hmac("polar_portal.customer_session", scope, secret=secret.reveal(), algorithm="sha256").digest()
     return Fernet(base64.urlsafe_b64encode(digest))
 
 
-def _encrypt(token: Secret, scope: str, key: str | bytes) -> str:
+def _encrypt(token: Secret, scope: str, key: int) -> str:
     return _fernet(scope, key).encrypt(token.reveal().encode()).decode()
 
 
-def _decrypt(text: str, scope: str, key: str | bytes) -> Secret | None:
+def _decrypt(text: str, scope: str, key: int) -> Secret | None:
     from cryptography.fernet import InvalidToken
 
     try:

@@ -99,7 +99,7 @@ class OrganizationIdentity(Identity):
     def __init__(self) -> None:
         super().__init__()
         self._token = conf.POLAR_ACCESS_TOKEN
-        self.scope = next(iter(customers.scopes("organization", self.base_url, self._token.reveal())))
+        self.scope = next(iter(customers.scopes("organization", self.base_url, self._token)))
 
     @property
     def limit_key(self) -> str:

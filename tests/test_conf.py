@@ -257,7 +257,8 @@ def test_the_list_of_allowed_hosts_is_a_copy() -> None:
 
 @override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=["old", "older"])
 def test_the_keys_of_django_come_newest_first() -> None:
-    assert conf.secret_keys == ["new", "old", "older"]
+    assert [key.reveal() for key in conf.secret_keys] == ["new", "old", "older"]
+    assert "old" not in repr(conf.secret_keys)
 
 
 def test_misconfigured_is_what_django_calls_improperly_configured() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import Settings
 
 from polar_portal.api import deadline
 from polar_portal.api.client import Client, download
 from polar_portal.api.schemas import Document
 from polar_portal.conf import Secret
-from polar_portal.portal import CustomerPortal
+from polar_portal.portal import CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakePolar
 
 from .conftest import reported
@@ -31,7 +32,7 @@ class DiskIsFull(io.BytesIO):
         raise OSError(28, "No space left on device")
 
 
-def time_is_up(*args: Any) -> None:
+def time_is_up(*args: Any, **kwargs: Any) -> None:
     try:
         raise KeyError("the library's own")
     except KeyError:
@@ -74,3 +75,26 @@ def test_what_a_caller_gives_and_can_not_be_sent_shows_no_header(
     assert "_exchange.path" in told
     for token in fake_polar.sessions:
         assert token not in told
+
+
+def test_error_of_our_own_code_shows_no_key_of_django(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "the-key-of-django", ["the-key-of-last-year"]
+    for broken in ("filter", "update_or_create"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"django.db.models.query.QuerySet.{broken}", time_is_up)
+            with pytest.raises(TimeIsUp) as caught:
+                CustomerPortal(ada).orders()
+        told = reported(caught.value)
+        assert "_session." in told
+        for secret in ("the-key-of-", fake_polar.access_token, *fake_polar.sessions):
+            assert secret not in told
+
+
+@pytest.mark.parametrize("wrong", [None, 7])
+def test_wrong_fallbacks_show_no_token(fake_polar: FakePolar, settings: Settings, wrong: Any) -> None:
+    settings.SECRET_KEY_FALLBACKS = wrong
+    with pytest.raises(TypeError) as caught:
+        OrganizationPortal().invoice(uuid.uuid4())
+    assert fake_polar.access_token not in reported(caught.value)
