@@ -38,6 +38,17 @@ DOCUMENTS: dict[str, Callable[[Any, uuid.UUID], Document]] = {
 }
 
 
+def order_id_of(order: Any) -> uuid.UUID | None:
+    """Return the order's id at Polar, None without one.
+
+    order: a UUID, a string, or anything with `polar_order_id`.
+    """
+    try:
+        return _uuid(getattr(order, "polar_order_id", order))
+    except OrderNotFound:
+        return None
+
+
 class _Portal(Generic[I]):
     _asker = ""
     _user: Any = None
@@ -200,9 +211,12 @@ class OrganizationPortal(_Portal[OrganizationIdentity]):
 
 
 def _uuid(polar_order_id: uuid.UUID | str) -> uuid.UUID:
-    if isinstance(polar_order_id, uuid.UUID):
+    """Return the id as one of Python's own: of a class made from it, what `str` gives would become part of a path."""
+    if type(polar_order_id) is uuid.UUID:
         return polar_order_id
     try:
-        return uuid.UUID(polar_order_id)
+        if isinstance(polar_order_id, uuid.UUID):
+            return uuid.UUID(int=polar_order_id.int)
+        return uuid.UUID(str.__str__(polar_order_id))
     except (ValueError, AttributeError, TypeError):
         raise OrderNotFound("This is no order's id.") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,7 +23,7 @@ from polar_portal.exceptions import (
     OrderNotFound,
     PolarError,
 )
-from polar_portal.portal import CustomerPortal
+from polar_portal.portal import CustomerPortal, order_id_of
 from polar_portal.texts import amount_text, country_text, state_text, status_text
 
 register = template.Library()
@@ -55,7 +54,7 @@ def polar_invoice_url(order: Any) -> str:
 
     order: a UUID, a string, or anything with `polar_order_id`.
     """
-    order_id = _order_id(order)
+    order_id = order_id_of(order)
     return reverse("polar_portal:invoice", args=[order_id]) if order_id else ""
 
 
@@ -69,7 +68,7 @@ def polar_invoice_button(order: Any) -> SafeString | str:
 @register.simple_tag
 def polar_receipt_url(order: Any) -> str:
     """Return the address that leads to the order's receipt, "" without an order. Polar is not asked."""
-    order_id = _order_id(order)
+    order_id = order_id_of(order)
     return reverse("polar_portal:receipt", args=[order_id]) if order_id else ""
 
 
@@ -116,13 +115,13 @@ def polar_invoice(context: template.Context, order: Any) -> Invoice:
 
     For a page that shows a single order. Never raises, and never has an invoice made.
     """
-    order_id = _order_id(order)
-    if order_id is None:
-        return Invoice("not_found")
-    request = context.get("request")
-    user = context.get("user") if request is None else getattr(request, "user", None)
-    url = ""
+    order_id, url = None, ""
     try:
+        order_id = order_id_of(order)
+        if order_id is None:
+            return Invoice("not_found")
+        request = context.get("request")
+        user = context.get("user") if request is None else getattr(request, "user", None)
         url = polar_invoice_url(order_id)
         document = CustomerPortal(user).invoice(order_id)
     except PolarError as failure:
@@ -143,13 +142,3 @@ _STATUSES: dict[type[PolarError], str] = {
     NotACustomer: "not_found",
     NotPermitted: "not_found",
 }
-
-
-def _order_id(order: Any) -> uuid.UUID | None:
-    order = getattr(order, "polar_order_id", order)
-    if isinstance(order, str):
-        try:
-            return uuid.UUID(order)
-        except ValueError:
-            return None
-    return order if isinstance(order, uuid.UUID) else None
