@@ -338,7 +338,7 @@ class Client:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # ValueError: header lines that http.client can't read. What the error says is not repeated: it holds URLs.
             return _Broken.by(error)
-        except BaseException as stray:
+        except BaseException as stray:  # noqa: BLE001 - raised again
             # A caller's value that is no JSON, a task's time limit: let through, but without the frames below, whose
             # variables are headers.
             stray.__context__ = None
@@ -469,7 +469,7 @@ def _download(url: str, into: BinaryIO, adapter: HTTPAdapter, ends_at: float) ->
     ) as error:
         # Not every OSError: one may come from `into`, whose disk is full.
         return _Broken.by(error)
-    except BaseException as stray:
+    except BaseException as stray:  # noqa: BLE001 - raised again
         # As in `Client._exchange`; here the URL is the secret.
         del url, request
         stray.__context__ = None

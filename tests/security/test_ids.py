@@ -13,7 +13,7 @@ from django.template import Context, Template
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from polar_portal.exceptions import OrderNotFound, PolarError
+from polar_portal.exceptions import OrderNotFound
 from polar_portal.portal import CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakePolar
 
@@ -48,7 +48,7 @@ class Wordy(str):
     def replace(self, *args: Any, **kwargs: Any) -> str:
         raise ZeroDivisionError
 
-    strip = lower = replace  # type: ignore[assignment]
+    strip = lower = replace
 
 
 class Broken:
@@ -81,9 +81,10 @@ def went_only_to_orders(polar: FakePolar) -> bool:
 @pytest.mark.parametrize(
     "order_id",
     [
-        ID.upper(), "{" + ID + "}", f"urn:uuid:{ID}", ID.replace("-", ""), f"{ID}%0a", f"{ID}%00", f"%20{ID}", f"{ID}%20",
-        "..%2f..%2fcustomers%2fme", "..%252f..%252fcustomers%252fme", "..\\..\\customers\\me", f"{ID}%2f..%2f..", f"{ID};a=b",
-        "%EF%BC%93" + ID[1:], "%D9%A3" + ID[1:], f"{ID}\u200b", f"{ID}%3F", f"{ID}%23", "0" * 5000, f"{ID}/../{ID}", f"//{ID}",
+        ID.upper(), "{" + ID + "}", f"urn:uuid:{ID}", ID.replace("-", ""), f"{ID}%0a", f"{ID}%00", f"%20{ID}",
+        f"{ID}%20", "..%2f..%2fcustomers%2fme", "..%252f..%252fcustomers%252fme", "..\\..\\customers\\me",
+        f"{ID}%2f..%2f..", f"{ID};a=b", "%EF%BC%93" + ID[1:], "%D9%A3" + ID[1:], f"{ID}\u200b", f"{ID}%3F", f"{ID}%23",
+        "0" * 5000, f"{ID}/../{ID}", f"//{ID}",
     ],
     ids=range(21),
 )  # fmt: skip
@@ -114,7 +115,13 @@ def test_however_an_id_is_written_polar_sees_it_in_one_way(
     render("{% polar_invoice order as invoice %}{{ invoice.url }}", ada, given_id)
     if not isinstance(given_id, SimpleNamespace):
         portal = CustomerPortal(ada)
-        for act in (portal.invoice, portal.receipt, portal.order, portal.generate_invoice, OrganizationPortal().invoice):
+        for act in (
+            portal.invoice,
+            portal.receipt,
+            portal.order,
+            portal.generate_invoice,
+            OrganizationPortal().invoice,
+        ):
             with pytest.raises(OrderNotFound):
                 act(given_id)
     asked = [call.path for call in fake_polar.calls if "customer-sessions" not in call.path]
@@ -124,9 +131,9 @@ def test_however_an_id_is_written_polar_sees_it_in_one_way(
 
 
 NONE = [
-    "..%2f..%2fcustomers%2fme", "../../customers/me", f"{ID}/../..", f"{ID}\n{ID}", "", " ", "0" * 5000, "{}", "urn:uuid:",
-    7, 1.5, True, b"3f2504e0-4f89-41d3-9a0c-0305e82c3301", [ID], {ID: ID}, object(), Everything(), ID.encode(), type, len,
-    SimpleNamespace(polar_order_id=Everything()), SimpleNamespace(polar_order_id=7), int(uuid.UUID(ID)),
+    "..%2f..%2fcustomers%2fme", "../../customers/me", f"{ID}/../..", f"{ID}\n{ID}", "", " ", "0" * 5000, "{}",
+    "urn:uuid:", 7, 1.5, True, ID.encode(), [ID], {ID: ID}, object(), Everything(), type, len, int(uuid.UUID(ID)),
+    SimpleNamespace(polar_order_id=Everything()), SimpleNamespace(polar_order_id=7),
 ]  # fmt: skip
 
 
@@ -151,16 +158,18 @@ def test_an_attribute_that_fails_does_not_fail_the_page(
     assert "ada@" not in caplog.text
 
 
+ALMOST = st.text(alphabet="0123456789abcdef-{}\u0663_ \n", min_size=30, max_size=40)
 ANYTHING = st.one_of(
-    st.text(), st.binary(), st.integers(), st.floats(), st.none(), st.uuids(), st.lists(st.text(), max_size=2),
-    st.uuids().map(str), st.uuids().map(lambda each: each.urn), st.uuids().map(lambda each: SimpleNamespace(polar_order_id=each)),
-    st.text(max_size=3).map(lambda text: ID + text), st.text(alphabet="0123456789abcdef-{}٣_ \n", min_size=30, max_size=40),
-)  # fmt: skip
+    *(st.text(), st.binary(), st.integers(), st.floats(), st.none(), st.lists(st.text(), max_size=2)),
+    *(st.uuids(), st.uuids().map(str), st.uuids().map(lambda each: each.urn)),
+    st.uuids().map(lambda each: SimpleNamespace(polar_order_id=each)),
+    *(st.text(max_size=3).map(lambda text: ID + text), ALMOST),
+)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=ANYTHING)
-@example(order="٣" * 32)
+@example(order="\u0663" * 32)
 @example(order="3" * 31 + "\n")
 @example(order="3_" * 15 + "33")
 def test_any_object_is_a_canonical_id_or_none(
@@ -171,9 +180,7 @@ def test_any_object_is_a_canonical_id_or_none(
     assert url == "" or re.fullmatch(r"/billing/orders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/invoice/", url)
     status = render("{% polar_invoice order as invoice %}{{ invoice.status }}", ada, order)
     assert status == "not_found"
-    try:
+    with pytest.raises(OrderNotFound):
         CustomerPortal(ada).invoice(order)
-    except PolarError as failure:
-        assert isinstance(failure, OrderNotFound)
     assert went_only_to_orders(fake_polar)
     assert bool(fake_polar.calls) == bool(url)
