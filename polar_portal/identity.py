@@ -16,6 +16,8 @@ from polar_portal.cache import PREFIX, ClickCache
 from polar_portal.conf import Secret, conf
 from polar_portal.exceptions import (
     NotACustomer,
+    NotPermitted,
+    PolarError,
     PolarMisconfigured,
     PolarUnavailable,
     RateLimited,
@@ -155,6 +157,14 @@ class CustomerIdentity(Identity):
             raise absent
 
     def call(self, ask: Callable[[Client], T]) -> T:
+        try:
+            return self._call(ask)
+        except NotPermitted:
+            # Whatever was asked for: what was listed before is not to be shown any more.
+            self.forget_listed()
+            raise
+
+    def _call(self, ask: Callable[[Client], T]) -> T:
         session = self._find_session() or self._make_session()
         try:
             return self._ask(ask, session.token)
@@ -196,20 +206,33 @@ class CustomerIdentity(Identity):
         slots = [f"{PREFIX}:{user}:session:{number}" for number in range(SESSIONS_A_MINUTE)]
         seen = self.cache.get_many([*slots, *organization.memory_keys])
         organization.recall(seen)
-        free = [slot for slot in slots if not _within_a_minute(seen.get(slot))]
-        if not free:
+        # Before Polar is asked: of many clicks at once, all would find a slot that is taken only afterwards.
+        slot = next((each for each in slots if self._take_slot(each, seen)), None)
+        if slot is None:
             raise RateLimited("This user has caused too many new sessions at Polar within a minute.", retry_after=60)
         asked_at = timezone.now()
         try:
             issued = organization.call(
                 lambda client: client.create_customer_session(self._customer, return_url=return_url)
             )
-        except NotACustomer as absent:
-            self.cache.set(self._absent_key, {"absent": str(absent)}, ABSENCE_LIFE)
+        except (PolarError, PolarMisconfigured) as failure:
+            if not self.cache.broken:
+                self.cache.delete(slot)
+            if isinstance(failure, NotACustomer):
+                self.cache.set(self._absent_key, {"absent": str(failure)}, ABSENCE_LIFE)
             raise
-        any(self.cache.add(slot, time.time(), 60) for slot in free)
         kept = customers.keep_session(self._user, self.scope, self._scopes[self.scope], issued, asked_at)
         return kept, issued
+
+    def _take_slot(self, slot: str, seen: dict[str, Any]) -> bool:
+        """Tell whether this slot was free and is ours now, or the cache does not say."""
+        if _within_a_minute(seen.get(slot)):
+            return False
+        if slot in seen:
+            # It should have lapsed: another clock's, or of a cache that keeps things for longer than it is told.
+            self.cache.set(slot, time.time(), 60)
+            return True
+        return self.cache.add(slot, time.time(), 60) is not False
 
     # What may be shown when Polar can't be reached
 
