@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from polar_portal import documents
 from polar_portal.api.schemas import BillingAddress, OrderPage, PortalOrder
-from polar_portal.exceptions import NotPermitted, PolarError, PolarUnavailable, RateLimited
+from polar_portal.exceptions import PolarError, PolarUnavailable, RateLimited
 from polar_portal.identity import CustomerIdentity, Identity
 from polar_portal.mirror import from_row, mirror
 from polar_portal.models import Order, tolerating_database
@@ -53,9 +53,6 @@ def list_orders(identity: CustomerIdentity, page: int) -> Page:
     try:
         identity.recall(identity.cache.get_many(identity.memory_keys))
         found, total = _ask(identity, page)
-    except NotPermitted:
-        identity.forget_listed()
-        raise
     except (PolarUnavailable, RateLimited) as away:
         failure = away
     else:
