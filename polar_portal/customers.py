@@ -109,9 +109,7 @@ class KeptSession:
     polar_customer_id: uuid.UUID
 
 
-def find_session(
-    user: Any, among: Mapping[str, int], *, other_than: Secret | None = None
-) -> KeptSession | None:
+def find_session(user: Any, among: Mapping[str, int], *, other_than: Secret | None = None) -> KeptSession | None:
     """Return the user's session for one of these scopes, if there is one that lives for another minute.
 
     among: scopes with the place of the key each was made with; the first is the current one.
