@@ -53,6 +53,10 @@ LARGEST_DELIVERY = 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
+#: How browsers say, today and formerly, that they only guess where a customer goes next.
+GUESSES = ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE", "HTTP_X_PURPOSE", "HTTP_X_MOZ")
+
+
 class Redirect(HttpResponse):
     """A redirect to an address that we have made or checked.
 
@@ -66,6 +70,16 @@ class Redirect(HttpResponse):
     @property
     def url(self) -> str:
         return self["Location"]
+
+
+class Link:
+    """A secret address for a template: `str` gives it; `repr`, which a DEBUG page shows of every variable, does not."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def __str__(self) -> str:
+        return self._address
 
 
 def outside_transactions(view: Any) -> Any:
@@ -82,6 +96,19 @@ def prefers_json(accept: str) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
+def told_to_nobody_else(view: Any) -> Any:
+    """Keep answers out of every cache, those of the CSRF check too."""
+
+    @functools.wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = view(request, *args, **kwargs)
+        patch_vary_headers(response, ["Accept", "Cookie"])
+        response["Cache-Control"] = "private, no-store"
+        return response
+
+    return wrapped
+
+
 class PortalView(View):
     """What all our views have in common: who may come, HTML or JSON, failures, headers.
 
@@ -94,14 +121,15 @@ class PortalView(View):
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         # Here and not by `method_decorator`, which decorates anew at each request.
-        return outside_transactions(login_not_required(csrf_protect(super().as_view(**initkwargs))))
+        view = told_to_nobody_else(csrf_protect(super().as_view(**initkwargs)))
+        return outside_transactions(login_not_required(view))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.wants_json = prefers_json(request.META.get("HTTP_ACCEPT", "*/*"))
         self.portal = CustomerPortal(request.user)
         if request.user.is_authenticated:
             # A browser that only guesses where the customer goes next causes no call to Polar.
-            guess = request.method in {"GET", "HEAD"} and request.headers.get("Sec-Purpose", "").startswith("prefetch")
+            guess = request.method in {"GET", "HEAD"} and is_guess(request)
             try:
                 response = self.guessed(**kwargs) if guess else super().dispatch(request, *args, **kwargs)
             except PolarError as failure:
@@ -112,8 +140,6 @@ class PortalView(View):
             response = JsonResponse({"error": "not_authenticated", "detail": str(_("Please sign in."))}, status=401)
         else:
             response = redirect_to_login(self.back)
-        patch_vary_headers(response, ["Accept", "Cookie"])
-        response["Cache-Control"] = "private, no-store"
         return response
 
     def guessed(self, **kwargs: Any) -> HttpResponse:
@@ -350,13 +376,13 @@ class HostedPortalView(PortalView):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         back = conf.POLAR_RETURN_URL or self.back
-        url = self.portal.hosted_url(return_url=request.build_absolute_uri(back))
+        link = Link(self.portal.hosted_url(return_url=request.build_absolute_uri(back)))
         if self.wants_json:
-            response: HttpResponse = JsonResponse({"url": url})
+            response: HttpResponse = JsonResponse({"url": str(link)})
         else:
             # A page, because a form's submission that ends at another origin is blocked under `form-action 'self'`.
-            response = self.page("portal", {"hosted_url": url})
-            response["Refresh"] = f"0; url={url}"
+            response = self.page("portal", {"hosted_url": link})
+            response["Refresh"] = f"0; url={link}"
         response["Referrer-Policy"] = "no-referrer"
         return response
 
@@ -405,6 +431,12 @@ class WebhookView(View):
 
     def refused(self, status: int, code: str, detail: str) -> HttpResponse:
         return JsonResponse({"error": code, "detail": detail}, status=status)
+
+
+def is_guess(request: HttpRequest) -> bool:
+    """Tell whether a browser fetches this before anybody has asked for it."""
+    said = [request.META[name] for name in GUESSES if name in request.META]
+    return any(re.search("prefetch|prerender|preview", each, re.IGNORECASE) for each in said)
 
 
 def made(view: PortalView, polar_order_id: uuid.UUID) -> HttpResponse:

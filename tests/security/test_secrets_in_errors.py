@@ -18,7 +18,7 @@ from polar_portal.conf import Secret
 from polar_portal.portal import CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakePolar
 
-from .conftest import reported
+from .conftest import browser, reported
 
 SIGNED = "https://127.0.0.1:1/1.pdf?X-Amz-Signature=of-the-document"
 
@@ -98,3 +98,26 @@ def test_wrong_fallbacks_show_no_token(fake_polar: FakePolar, settings: Settings
     with pytest.raises(TypeError) as caught:
         OrganizationPortal().invoice(uuid.uuid4())
     assert fake_polar.access_token not in reported(caught.value)
+
+
+@pytest.mark.parametrize("page", ["portal", "invoice/?waiting=0", "invoice/", "", "billing-details/"])
+def test_debug_page_of_a_template_that_fails_shows_no_link_and_no_customer(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, settings: Settings, page: str
+) -> None:
+    # As when the host's own polar_portal/base.html has a mistake in it: the page shows the variables of all frames.
+    loaders = [
+        ("django.template.loaders.locmem.Loader", {"polar_portal/base.html": "{% url 'no-such-address' %}"}),
+        "django.template.loaders.app_directories.Loader",
+    ]
+    engine = settings.TEMPLATES[0]
+    settings.TEMPLATES = [{**engine, "APP_DIRS": False, "OPTIONS": {**engine["OPTIONS"], "loaders": loaders}}]
+    settings.DEBUG = True
+    order = fake_polar.add_order(ada_at_polar, invoice="waiting" in page)
+    client = browser(ada, raise_request_exception=False)
+    root = f"/billing/orders/{order.id}/"
+    response = client.post("/billing/portal/") if page == "portal" else client.get(root + page)
+    assert response.status_code == 500
+    assert "no-such-address" in response.text
+    assert fake_polar.sessions
+    for secret in (*fake_polar.sessions, fake_polar.access_token, ada_at_polar.email, "X-Amz-", "rue de", "Lovelace"):
+        assert secret not in response.text
