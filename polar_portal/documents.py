@@ -21,6 +21,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeGuard
 
@@ -30,7 +31,13 @@ from polar_portal.api import presigned
 from polar_portal.api.schemas import Document, PortalOrder
 from polar_portal.cache import ClickCache
 from polar_portal.conf import conf
-from polar_portal.exceptions import DocumentPending, InvoiceNotGenerated, OrderNotEligible, PolarError
+from polar_portal.exceptions import (
+    DocumentPending,
+    InvoiceNotGenerated,
+    OrderNotEligible,
+    PolarError,
+    PolarMisconfigured,
+)
 from polar_portal.identity import CustomerIdentity, Identity, keys_of_all
 from polar_portal.models import Order, announce, from_field, to_field, tolerating_database
 from polar_portal.signals import invoice_ready
@@ -146,18 +153,28 @@ def forget_after_edit(identity: Identity, before: PortalOrder, after: PortalOrde
                 edit_posted=False,
                 edit_post_again=running,
             )
-    identity.cache.delete(identity.key("invoice", before.id))
+    _forget_invoice(identity, before.id, before.polar_customer_id)
 
 
-def generate_edited(identity: Identity, polar_order_id: uuid.UUID) -> None:
+def generate_edited(identity: Identity, polar_order_id: uuid.UUID, polar_customer_id: uuid.UUID | None) -> None:
     """Ask Polar to make the invoice with its new details, however lately it was asked before."""
     _post(identity, polar_order_id)
     # Once more: a click that had got the old address before the note was there may have kept it since.
-    identity.cache.delete(identity.key("invoice", polar_order_id))
+    _forget_invoice(identity, polar_order_id, polar_customer_id)
     with tolerating_database("That an edited invoice was asked for can't be kept"):
         Order.objects.filter(pk=polar_order_id, edited_at__isnull=False).update(
             edit_posted=True, edit_wait_until=now() + timedelta(seconds=LONGEST_EDIT)
         )
+
+
+def _forget_invoice(identity: Identity, polar_order_id: uuid.UUID, polar_customer_id: uuid.UUID | None) -> None:
+    """Drop the invoice's address for whoever may have it: other users of this customer, and the staff, too."""
+    keys = [identity.key("invoice", polar_order_id)]
+    # Without a token there is no staff that may have it.
+    with tolerating_database("Who else may have an edited invoice can't be read"), suppress(PolarMisconfigured):
+        keys += keys_of_all("invoice", polar_order_id, polar_customer_id)
+    for key in dict.fromkeys(keys):
+        identity.cache.delete(key)
 
 
 def _edited(polar_order_id: uuid.UUID) -> Order | None:
@@ -177,7 +194,7 @@ def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> datetime | 
     if edit is None or edit.edited_at is None or edit.edit_wait_until is None:
         return None
     if not edit.edit_posted and isinstance(identity, CustomerIdentity):
-        generate_edited(identity, polar_order_id)  # the first time it failed
+        generate_edited(identity, polar_order_id, edit.polar_customer_id)  # the first time it failed
     elif now() >= edit.edit_wait_until:
         if not edit.edit_posted:
             return edit.edited_at  # the customer's next click has it made

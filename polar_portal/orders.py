@@ -99,7 +99,7 @@ def update_billing_details(
     after = identity.call(lambda client: client.update_order(identity.orders, polar_order_id, changes))
     mirror([after])
     documents.forget_after_edit(identity, before, after, running=running)
-    documents.generate_edited(identity, polar_order_id)
+    documents.generate_edited(identity, polar_order_id, before.polar_customer_id)
 
 
 def _ask(identity: CustomerIdentity, page: int) -> tuple[list[PortalOrder], int]:

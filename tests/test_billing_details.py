@@ -282,6 +282,36 @@ def test_edited_invoice_arrives_with_its_new_details(
     assert fake_polar.count("POST", "/invoice") == 1
 
 
+def test_nobody_else_who_has_it_in_the_cache_meets_the_old_file(
+    fake_polar: FakePolar,
+    ada: User,
+    bob: User,
+    invoiced: FakeOrder,
+    now: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("polar_portal.customers.by_primary_key", lambda user: {"external_customer_id": str(ada.pk)})
+    askers: list[Any] = [CustomerPortal(ada), CustomerPortal(bob), OrganizationPortal()]
+    for asker in askers:
+        asker.invoice(invoiced.id)
+    edit(ada, invoiced, "New Name Ltd")
+    for asker in askers:
+        with pytest.raises(DocumentPending):
+            asker.invoice(invoiced.id)
+    now.shift(6)
+    for asker in askers:
+        assert "New Name Ltd" in text_of(fake_polar, asker.invoice(invoiced.id).url)
+
+
+def test_edit_without_the_organizations_token_is_made_all_the_same(
+    fake_polar: FakePolar, ada: User, invoiced: FakeOrder, settings: Settings
+) -> None:
+    CustomerPortal(ada).invoice(invoiced.id)
+    settings.POLAR_ACCESS_TOKEN = None
+    edit(ada, invoiced, "New Name Ltd")
+    assert fake_polar.count("POST", "/invoice") == 1
+
+
 def test_note_of_an_edit_outlives_the_cache(
     fake_polar: FakePolar, ada: User, invoiced: FakeOrder, now: time_machine.Traveller, settings: Settings
 ) -> None:
