@@ -10,6 +10,7 @@ Every method may call Polar, takes POLAR_CLICK_BUDGET seconds at most, and raise
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -129,7 +130,9 @@ class CustomerPortal(_Portal[CustomerIdentity]):
 
     def __init__(self, user: Any) -> None:
         self._user = user
-        self._asker = f"user {getattr(user, 'pk', None)}"
+        pk = str(getattr(user, "pk", None))
+        # A key of the host's own making may be an e-mail address, or hold what forges a line of the log.
+        self._asker = f"user {pk}" if re.fullmatch(r"[\w-]{1,64}", pk, re.ASCII) else "a user"
 
     def __repr__(self) -> str:
         return f"CustomerPortal({self._asker})"

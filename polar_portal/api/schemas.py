@@ -31,12 +31,16 @@ class Nonsense(ValueError):
 class Document:
     """A signed address of a PDF, for use at once.
 
-    url: leads to the PDF without asking who comes; whoever has it can open it until it dies, so `repr` hides it.
+    url: leads to the PDF without asking who comes; whoever has it can open it until it dies, so `repr` hides it, and
+        pickling, which is how tasks and caches keep things, is refused.
     expires_at: when it dies, in UTC; None when the URL does not say.
     """
 
     url: str = field(repr=False)
     expires_at: datetime | None
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A Document is not to be pickled: ask for it where it is needed.")
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,13 @@ class IssuedSession:
 class BillingAddress:
     """The address that an invoice shows. Polar answers null for what is not known; here that is "".
 
-    country: ISO 3166-1 alpha-2. state: ISO 3166-2, like US-CA.
+    country: ISO 3166-1 alpha-2. state: ISO 3166-2, like US-CA. `repr` shows these two alone.
     """
 
-    line1: str = ""
-    line2: str = ""
-    postal_code: str = ""
-    city: str = ""
+    line1: str = field(default="", repr=False)
+    line2: str = field(default="", repr=False)
+    postal_code: str = field(default="", repr=False)
+    city: str = field(default="", repr=False)
     state: str = ""
     country: str = ""
 

@@ -47,6 +47,9 @@ class Invoice:
     expires_at: datetime | None = None
     retry_after: int | None = None
 
+    def __reduce__(self) -> Any:
+        raise TypeError("An Invoice is not to be pickled: ask for it on each page.")
+
 
 @register.simple_tag
 def polar_invoice_url(order: Any) -> str:
