@@ -6,6 +6,10 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.test import Client
 from django.views.debug import ExceptionReporter
+from hypothesis import settings
+
+#: For a night, or an hour: the suite itself looks for seconds.
+settings.register_profile("long", max_examples=2000, stateful_step_count=100, deadline=None)
 
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 

@@ -3,7 +3,7 @@
 The model is section by section what the app promises of a document's life: whose it is, that its address lives, that an
 edit is never followed by the old file in silence, what Polar is asked and how often, and that it all ends well.
 
-Run it for longer, and with longer stories, with `--hypothesis-profile=long`.
+Run it for longer, and with longer stories: `pytest tests/security/test_one_users_clicks.py --hypothesis-profile=long`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ PENDING = 120
 LIMIT = 60
 MOST_SESSIONS = 6
 MOST_CALLS = 7
-
-settings.register_profile("long", max_examples=2000, stateful_step_count=100, deadline=None)
 
 
 class WatchedPolar(FakePolar):
@@ -507,11 +505,7 @@ def test_any_clicks_at_any_time(settings: Any) -> None:
 
 
 def profile() -> settings:
-    long = settings.get_current_profile_name() == "long"
-    return settings(
-        max_examples=2000 if long else 40,
-        stateful_step_count=100 if long else 30,
-        deadline=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
+    chosen = settings()
+    if settings.get_current_profile_name() != "long":
+        chosen = settings(max_examples=40, stateful_step_count=30)
+    return settings(chosen, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
