@@ -7,8 +7,9 @@ one with the later `modified_at` stays.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, router, transaction
 
@@ -35,14 +36,21 @@ MIRRORED = (
 LIFE = ("draft", "pending", "paid", "partially_refunded", "refunded", "void")
 
 
+class Written(NamedTuple):
+    """How many orders were not known here, and of how many something newer than what was known."""
+
+    new: int
+    changed: int
+
+
 def mirror(found: Iterable[PortalOrder]) -> None:
     """Note what Polar has answered; where the database refuses, do without."""
     with tolerating_database("Orders can't be kept"):
         write(found)
 
 
-def write(found: Iterable[PortalOrder], *, as_news: bool = False, synced_at: datetime | None = None) -> None:
-    """Note these orders, never over something newer, and tell who listens.
+def write(found: Iterable[PortalOrder], *, as_news: bool = False, synced_at: datetime | None = None) -> Written:
+    """Note these orders, never over something newer, tell who listens, and return how many that were.
 
     as_news: whether it tells of something that happened just now: then an order that was not known here and has its
         invoice means that the invoice has become ready.
@@ -50,20 +58,27 @@ def write(found: Iterable[PortalOrder], *, as_news: bool = False, synced_at: dat
 
     Raises what the database raises.
     """
-    rows = {order.id: _to_row(order, synced_at) for order in found if order.polar_customer_id}
+    rows: dict[Any, Order] = {}
+    for row in (_to_row(order, synced_at) for order in found if order.polar_customer_id):
+        # Of two versions of one order the newer, whichever comes first.
+        if row.pk not in rows or _version(row) > _version(rows[row.pk]):
+            rows[row.pk] = row
     created, others = _insert(rows)
+    changed = 0
     for row in created:
         announce(order_changed, Order, order=row, created=True)
         if as_news and row.is_invoice_generated:
             announce(invoice_ready, Order, polar_order_id=row.pk)
     for known in others:
-        had_invoice = known.is_invoice_generated
-        if changed := _update(known, rows[known.pk]):
-            announce(order_changed, Order, order=changed, created=False)
-            if changed.is_invoice_generated and not had_invoice:
-                announce(invoice_ready, Order, polar_order_id=changed.pk)
+        before, after = _update(known, rows[known.pk])
+        if after is not before:
+            changed += 1
+            announce(order_changed, Order, order=after, created=False)
+            if after.is_invoice_generated and not before.is_invoice_generated:
+                announce(invoice_ready, Order, polar_order_id=after.pk)
     if synced_at and others:
         Order.objects.filter(pk__in=[known.pk for known in others]).update(synced_at=synced_at)
+    return Written(len(created), changed)
 
 
 def from_row(row: Order) -> PortalOrder:
@@ -97,21 +112,22 @@ def _insert(rows: dict[Any, Order]) -> tuple[list[Order], list[Order]]:
     return new, known
 
 
-def _update(known: Order, row: Order) -> Order | None:
-    """Bring what is known up to date if `row` is newer, and return it then."""
+def _update(known: Order, row: Order) -> tuple[Order, Order]:
+    """Bring what is known up to date if `row` is newer. Return it as it was and as it is now: the same if it is not."""
     while _version(row) > _version(known):
         values = {name: getattr(row, name) for name in MIRRORED}
         # Only what we have compared with: another worker may have brought something newer meanwhile.
-        same = {name: getattr(known, name) for name in ("modified_at", "status", "refunded_amount", "number")}
+        same = {name: getattr(known, name) for name in MIRRORED}
         if Order.objects.filter(pk=known.pk, **same).update(**values):
+            after = copy(known)
             for name, value in values.items():
-                setattr(known, name, value)
-            return known
+                setattr(after, name, value)
+            return known, after
         meanwhile = Order.objects.filter(pk=known.pk).first()
         if meanwhile is None:
-            return None
+            break
         known = meanwhile
-    return None
+    return known, known
 
 
 def _version(row: Order) -> tuple[Any, ...]:
