@@ -61,10 +61,10 @@ class CustomerSession(models.Model):
 
     user = models.ForeignKey(conf.user_model, on_delete=models.CASCADE, related_name="+", verbose_name=_("user"))
     scope = models.CharField(_("scope"), max_length=64, editable=False)
-    polar_customer_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar customer id"), db_index=True)
+    polar_customer_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar customer id"))
     encrypted_token = models.TextField(_("encrypted token"), editable=False)
     created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created"), default=timezone.now)
-    expires_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("expires"), db_index=True)
+    expires_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("expires"))
     # Ids of the orders that Polar has listed to this very scope: all that may be shown when Polar can't be reached.
     listed_orders = models.JSONField(default=list, editable=False)
 
@@ -73,6 +73,10 @@ class CustomerSession(models.Model):
         verbose_name_plural = _("customer sessions")
         constraints = [
             models.UniqueConstraint(fields=["user", "scope"], name="polar_portal_one_session_per_user_and_scope")
+        ]
+        indexes = [
+            models.Index(fields=["-expires_at", "-id"], name="polar_portal_session_newest"),
+            models.Index(fields=["polar_customer_id", "-expires_at", "-id"], name="polar_portal_session_customer"),
         ]
 
     def __str__(self) -> str:
@@ -116,10 +120,21 @@ class Order(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         ordering = ["-created_at", "polar_order_id"]
+        # One for each filter of the admin, and for two of them at once, all in the list's order: it reads what it shows
+        # and no more. Without the last one, "cancelled, with an invoice" read all the cancelled ones: there are none.
         indexes = [
             models.Index(fields=["-created_at", "polar_order_id"], name="polar_portal_order_newest"),
-            models.Index(fields=["polar_customer_id", "-created_at"], name="polar_portal_order_customer"),
+            models.Index(
+                fields=["polar_customer_id", "-created_at", "polar_order_id"], name="polar_portal_order_customer"
+            ),
             models.Index(fields=["status", "-created_at", "polar_order_id"], name="polar_portal_order_status"),
+            models.Index(
+                fields=["is_invoice_generated", "-created_at", "polar_order_id"], name="polar_portal_order_invoice"
+            ),
+            models.Index(
+                fields=["is_invoice_generated", "status", "-created_at", "polar_order_id"],
+                name="polar_portal_order_inv_status",
+            ),
         ]
         # Django stores this name in the database, so it is not translated.
         permissions = [("download_invoice", "Can download the invoices of all customers")]
@@ -155,6 +170,7 @@ class WebhookDelivery(models.Model):
         indexes = [
             models.Index(fields=["-received_at", "-id"], name="polar_portal_delivery_newest"),
             models.Index(fields=["outcome", "-received_at", "-id"], name="polar_portal_delivery_outcome"),
+            models.Index(fields=["type", "-received_at", "-id"], name="polar_portal_delivery_type"),
         ]
 
     def __str__(self) -> str:
