@@ -48,6 +48,8 @@ class Identity(ABC):
 
     orders: str
     scope: str
+    #: Asked before each request: a limit that it returns is raised instead. See `polar_portal.pace`.
+    before_each: Callable[[], RateLimited | None] | None = None
 
     def __init__(self) -> None:
         self.ends_at = time.monotonic() + conf.POLAR_CLICK_BUDGET
@@ -85,8 +87,10 @@ class Identity(ABC):
         from polar_portal.api.client import Client
 
         try:
-            return ask(Client(self.base_url, token, self.ends_at))
+            return ask(Client(self.base_url, token, self.ends_at, before_each=self.before_each))
         except RateLimited as limited:
+            if limited.remembered:
+                raise  # not Polar's word: see `before_each`
             # Polar's retry-after says 60 and never counts down: whoever asks again before it is over is told the same.
             seconds = limited.retry_after or 60
             self.cache.set(self.limit_key, time.time() + seconds, seconds)

@@ -19,7 +19,7 @@ FLOORS = [
     {"views", "admin", "management", "templatetags", "checks", "apps", "forms", "texts"},
     {"portal", "events", "export", "diagnosis"},
     {"documents", "orders"},
-    {"identity", "customers"},
+    {"identity", "customers", "pace"},
     {"cache", "models", "mirror", "api"},
     {"conf", "exceptions", "signals"},
 ]

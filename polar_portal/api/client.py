@@ -141,14 +141,23 @@ class Client:
     base_url: as conf.POLAR_BASE_URL.
     token: an organization access token or a customer session's.
     ends_at: the reading of `time.monotonic()` at which the click has to be over.
+    before_each: asked before each request, one that is made again included; a limit that it returns is raised instead.
 
     Every method raises PolarUnavailable, RateLimited, PolarMisconfigured or TokenRefused besides what it names.
     """
 
-    def __init__(self, base_url: str, token: Secret, ends_at: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        token: Secret,
+        ends_at: float,
+        *,
+        before_each: Callable[[], RateLimited | None] | None = None,
+    ) -> None:
         self._base_url = base_url
         self._token = token
         self._ends_at = ends_at
+        self._before_each = before_each
 
     def create_customer_session(self, customer: Mapping[str, str], *, return_url: str = "") -> schemas.IssuedSession:
         """Make a session to act as `customer`. Raises NotACustomer when Polar does not know them.
@@ -297,6 +306,8 @@ class Client:
         tries = 0
         while True:
             tries += 1
+            if self._before_each and (limited := self._before_each()):
+                return limited
             result = self._exchange(method, path, body, ends_at)
             again = tries == 1 and (
                 (
