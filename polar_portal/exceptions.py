@@ -191,5 +191,9 @@ class PolarMisconfigured(ImproperlyConfigured):
     remembered = False
 
 
+class AnswerTooLarge(PolarUnavailable):
+    """Inside the service layer only: an answer over 1 MiB. Who asked for a list may ask for less of it."""
+
+
 class TokenRefused(Exception):
     """Inside the service layer only: Polar answered 401. Whose token it was decides what that means."""

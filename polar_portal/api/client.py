@@ -32,6 +32,7 @@ from polar_portal import __version__
 from polar_portal.api import deadline, presigned, schemas
 from polar_portal.conf import Secret, conf
 from polar_portal.exceptions import (
+    AnswerTooLarge,
     BillingDetailsInvalid,
     BillingDetailsMissing,
     DocumentPending,
@@ -172,17 +173,26 @@ class Client:
         )
 
     def orders(
-        self, orders: str, *, page: int, limit: int, wanted: Mapping[str, str] | None = None
+        self,
+        orders: str,
+        *,
+        page: int,
+        limit: int,
+        wanted: Mapping[str, str] | None = None,
+        strict: bool = True,
     ) -> schemas.OrderPage:
         """Return one page of orders, newest first. Polar caps `limit` at 100.
 
         wanted: for the organization alone, which ones: `customer_id`, `external_customer_id`, `created_after`,
             `created_before`; and `sorting`, like "created_at" for the oldest first.
+        strict: whether one order that makes no sense makes the page PolarUnavailable, or is left out and named.
+
+        Raises AnswerTooLarge when so many orders are over 1 MiB.
         """
         return self._call(
             "GET",
             f"{orders}?{urlencode({'page': page, 'limit': limit, **(wanted or {})})}",
-            lambda answer: schemas.OrderPage.from_json(answer.data) if answer.status == 200 else None,
+            lambda answer: schemas.OrderPage.from_json(answer.data, strict=strict) if answer.status == 200 else None,
         )
 
     def order(self, orders: str, polar_order_id: uuid.UUID) -> schemas.PortalOrder:
@@ -321,7 +331,8 @@ class Client:
                 break
         took = f"after {time.monotonic() - started:.2f} s" + (", twice" if tries == 2 else "")
         if isinstance(result, _Broken):
-            return PolarUnavailable(f"{what}: {result.reason} {took}", retry_after=COME_BACK)
+            kind = AnswerTooLarge if result.too_large else PolarUnavailable
+            return kind(f"{what}: {result.reason} {took}", retry_after=COME_BACK)
         if result.status == 202 and path.endswith("/receipt"):
             return DocumentPending(f"{what}: 202 {took}")
         if 200 <= result.status < 300:
@@ -355,7 +366,7 @@ class Client:
             stray.__context__ = None
             raise stray.with_traceback(None)  # noqa: B904 - it is the same exception
         if len(content) > LARGEST_ANSWER:
-            return _Broken("an answer over 1 MiB", for_good=True)
+            return _Broken("an answer over 1 MiB", for_good=True, too_large=True)
         try:
             data = json.loads(content) if content else None
         except (ValueError, RecursionError):
@@ -495,6 +506,7 @@ class _Broken:
     reason: str
     may_have_arrived: bool = True
     for_good: bool = False
+    too_large: bool = False
 
     @classmethod
     def by(cls, error: Exception) -> _Broken:

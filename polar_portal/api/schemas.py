@@ -206,18 +206,31 @@ class PortalOrder:
 
 @dataclass(frozen=True)
 class OrderPage:
-    """One page of Polar's own list, newest first. total counts all orders, drafts included."""
+    """One page of Polar's own list. total counts all orders, drafts included.
+
+    left_out: the orders that make no sense, each by its id (or its place on the page) and the field that is wrong.
+    """
 
     orders: tuple[PortalOrder, ...]
     total: int
+    left_out: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, data: Any) -> OrderPage:
+    def from_json(cls, data: Any, *, strict: bool = True) -> OrderPage:
+        """strict: whether one order that makes no sense makes the page Nonsense, or is left out of it."""
         record = _object(data)
         items, pagination = record.get("items"), _object(record.get("pagination"))
         if not isinstance(items, list):
             raise Nonsense("items")
-        return cls(tuple(map(PortalOrder.from_json, items)), _amount(pagination, "total_count"))
+        orders, left_out = [], []
+        for place, item in enumerate(items, start=1):
+            try:
+                orders.append(PortalOrder.from_json(item))
+            except Nonsense as nonsense:
+                if strict:
+                    raise
+                left_out.append(f"{_name(item) or f'no. {place} of its page'} ({nonsense})")
+        return cls(tuple(orders), _amount(pagination, "total_count"), tuple(left_out))
 
 
 def document_url(data: Any) -> str:
@@ -259,6 +272,14 @@ def _id(record: Mapping[str, Any], name: str) -> uuid.UUID:
         return uuid.UUID(_text(record, name))
     except ValueError:
         raise Nonsense(name) from None
+
+
+def _name(item: Any) -> str:
+    """The id of an order of which something else makes no sense, if that is one."""
+    try:
+        return str(_id(_object(item), "id"))
+    except Nonsense:
+        return ""
 
 
 def _moment(record: Mapping[str, Any], name: str) -> datetime:

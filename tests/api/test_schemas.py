@@ -170,6 +170,17 @@ def test_a_page_with_anything_wrong_is_nonsense(page: Any, said: str) -> None:
         OrderPage.from_json(page)
 
 
+def test_a_page_that_is_not_strict_names_what_it_leaves_out_and_no_value_of_it() -> None:
+    items = [ORDER, {**ORDER, "status": 5}, {**ORDER, "id": "ada@shop.example"}, None, ORDER]
+    page = OrderPage.from_json({"items": items, "pagination": {"total_count": 5}}, strict=False)
+    assert page.orders == (PortalOrder.from_json(ORDER),) * 2
+    assert page.left_out == (
+        f"{ORDER['id']} (status)",
+        "no. 3 of its page (id)",
+        "no. 4 of its page (the body is no object)",
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "may"),
     [
@@ -367,10 +378,14 @@ def test_what_is_no_object_is_nonsense(data: Any) -> None:
 
 
 @settings(deadline=None)
-@given(data=JSON | st.builds(lambda items, total: {"items": items, "pagination": total}, JSON, JSON))
-def test_any_json_is_a_page_of_orders_or_nonsense(data: Any) -> None:
+@given(
+    data=JSON | st.builds(lambda items, total: {"items": items, "pagination": total}, JSON, JSON), strict=st.booleans()
+)
+def test_any_json_is_a_page_of_orders_or_nonsense(data: Any, strict: bool) -> None:
     try:
-        page = OrderPage.from_json(data)
+        page = OrderPage.from_json(data, strict=strict)
     except Nonsense:
         return
     assert isinstance(page.total, int)
+    assert len(page.orders) + len(page.left_out) == len(data["items"])
+    assert not (strict and page.left_out)

@@ -1,0 +1,94 @@
+"""`manage.py polar_sync_orders`: fill the mirror of orders from Polar. `docs/commands.md` tells when to run it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware, make_aware
+
+from polar_portal.exceptions import PolarError, PolarMisconfigured
+from polar_portal.orders import OVERLAP, SyncRun, sync
+
+#: After how many orders there is a line where nobody watches.
+EVERY = 1000
+
+
+class Command(BaseCommand):
+    help = (
+        "Brings your orders from Polar into this site's database: those made since the last run, or all the first "
+        "time. Polar can't list what has changed, so what becomes of an old order (a payment, a refund, an invoice) is "
+        "brought by webhooks or by --full."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--full", action="store_true", help="all orders, and with them what has become of old ones")
+        which.add_argument("--since", metavar="DATE", help="those made since, like 2026-11-01 or 2026-11-01T09:30")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Write how it goes. What Polar refuses, or what makes no sense, raises CommandError: it exits with 1."""
+        if options["full"] and options["since"]:
+            raise CommandError("--full and --since say different things: give one of them.")
+        since = _moment(options["since"]) if options["since"] else None
+        self._quiet, self._watched = options["verbosity"] < 1, self.stdout.isatty()
+        self._named = self._lines = 0
+        run = SyncRun(since=None)
+        try:
+            for run in sync(full=options["full"], since=since):
+                self._tell(run)
+        except (PolarError, PolarMisconfigured) as failure:
+            self._end_line()
+            raise CommandError(f"{str(failure).rstrip('.')}. {_way_on(run)}") from None
+        except KeyboardInterrupt:
+            self._end_line()
+            self.stderr.write(f"Stopped. {_way_on(run)}")
+            sys.exit(130)
+        self._end_line()
+        self._say(f"Done: {run.seen:,} orders seen, {run.new:,} new, {run.changed:,} changed.")
+        if run.left_out:
+            raise CommandError(f"{len(run.left_out):,} left out, because they make no sense: see above.")
+
+    def _tell(self, run: SyncRun) -> None:
+        """Say how far it has come: on a terminal in one line that changes, else now and then; and what is left out."""
+        if not run.seen:
+            self._say(f"Orders made since {run.since:%Y-%m-%d %H:%M %Z}:" if run.since else "All orders:")
+        elif self._watched:
+            self._say(f"\r{run.seen:,} of {run.total:,} orders", ending="")
+        elif run.seen // EVERY > self._lines:
+            self._lines = run.seen // EVERY
+            self._say(f"{run.seen:,} of {run.total:,} orders")
+        if unnamed := run.left_out[self._named :]:
+            self._end_line()
+            self.stderr.write("\n".join(f"Left out: order {each}" for each in unnamed))
+            self._named = len(run.left_out)
+
+    def _say(self, text: str, ending: str = "\n") -> None:
+        if not self._quiet:
+            self.stdout.write(text, ending=ending)
+            self.stdout.flush()
+
+    def _end_line(self) -> None:
+        if self._watched:
+            self._say("")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise CommandError(f"--since is {text!r}; it must look like 2026-11-01 or 2026-11-01T09:30.")
+    return moment if is_aware(moment) else make_aware(moment)
+
+
+def _way_on(run: SyncRun) -> str:
+    if run.reached is None:
+        return "What was brought stays. Run it again."
+    # As far back as every run goes.
+    since = (run.reached - OVERLAP).astimezone(timezone.utc)
+    return f"What was brought stays. To go on from there: polar_sync_orders --since {since:%Y-%m-%dT%H:%M:%SZ}"
