@@ -39,7 +39,7 @@ ACCOUNTS = {
     "ada": "a customer with orders of every status",
     "bob": "another customer",
     "carol": "not known to Polar: her checkout was made without external_customer_id",
-    "sam": "staff, may look at purchases and download invoices",
+    "sam": "staff, may look at purchases, orders and webhook deliveries, and download invoices",
     "admin": "staff, may do everything",
 }
 
@@ -125,6 +125,7 @@ def with_a_polar_of_its_own(users: dict[str, User], stack: ExitStack) -> str:
     )
     stack.enter_context(ours)
     add_orders(polar, users)
+    call_command("polar_sync_orders", verbosity=0)  # so that the admin has them too
     return (
         f"Sign in as one of these:\n\n{table(ACCOUNTS)}\n\n"
         "It runs on a Polar of its own. Nothing leaves this computer, nothing is kept."
@@ -157,7 +158,8 @@ def add_users() -> dict[str, User]:
     users = {name: User.objects.create(username=name, password=password) for name in ACCOUNTS}
     User.objects.filter(username__in=["sam", "admin"]).update(is_staff=True)
     User.objects.filter(username="admin").update(is_superuser=True)
-    users["sam"].user_permissions.set(Permission.objects.filter(codename__in=["view_purchase", "download_invoice"]))
+    may = ["view_purchase", "view_order", "view_webhookdelivery", "download_invoice"]
+    users["sam"].user_permissions.set(Permission.objects.filter(codename__in=may))
     return users
 
 

@@ -19,13 +19,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from polar_portal.exceptions import PolarError, PolarMisconfigured
-from polar_portal.models import CustomerSession, Order, WebhookDelivery
+from polar_portal.models import CustomerSession, Order, WebhookDelivery, from_field
 from polar_portal.portal import OrganizationPortal
 from polar_portal.texts import FAILURES, STATUSES, amount_text, status_text
 from polar_portal.views import Redirect
@@ -169,15 +169,22 @@ class CappedChangeList(ChangeList):
                 "count": number_format(MOST_LISTED, force_grouping=True),
                 "name": self.opts.verbose_name_plural,
             }
-            if self.query or self.has_active_filters:
+            if self._is_narrowed:
                 self.title = (
-                    _("%(count)s of the %(name)s found. Search or filter more narrowly to find others.") % shown
+                    _("The newest %(count)s of the %(name)s found. Search or filter more narrowly to find others.")
+                    % shown
                 )
             else:
                 self.title = _("The newest %(count)s %(name)s. Search or filter to find others.") % shown
 
+    @property
+    def _is_narrowed(self) -> bool:
+        return bool(self.query or self.has_active_filters)
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if self.paginator.is_capped or not self._is_narrowed:
+            self.full_result_count = self.result_count  # which keeps "2000 results" from being said beside the search
         # Where all were on one page when they were counted, Django would read however many there are by now.
         self.result_list = self.result_list[:MOST_LISTED]
 
@@ -195,7 +202,7 @@ class ReadOnlyMixin(ModelAdmin):
     """
 
     lookups: frozenset[str] = frozenset()
-    list_per_page = 50
+    list_per_page = 20  # as on the customers' own list; drawing a row takes longer than finding it
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they would count the table, once for each choice
@@ -295,14 +302,14 @@ class CustomerFilter(admin.SimpleListFilter):
 class OrderAdmin(InvoiceActionMixin, ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     """What this site knows of the orders at Polar."""
 
-    list_display = ["number", "status_", "description", "total", "refunded", "created_at", "is_invoice_generated"]
+    list_display = ["number", "status_", "description", "total", "refunded", "created", "has_invoice"]
     list_filter = [StatusFilter, "created_at", "is_invoice_generated", CustomerFilter]
     lookups = frozenset(
         {"status", "created_at__gte", "created_at__lt", "is_invoice_generated__exact", "polar_customer_id"}
     )
     search_fields = ["number"]  # shows the search box; `search` does the rest
     search_help_text = _(
-        "An invoice number, a receipt number or how one begins, an order's or a customer's id at Polar."
+        "An invoice or receipt number, or how it begins; or the id of an order or of a customer at Polar."
     )
 
     def get_fields(self, request: HttpRequest, obj: Order | None = None) -> Any:
@@ -320,9 +327,18 @@ class OrderAdmin(InvoiceActionMixin, ReadOnlyMixin, admin.ModelAdmin):  # type: 
         return amount_text(order.total_amount, order.currency)
 
     @admin.display(description=_("refunded"))
-    def refunded(self, order: Order) -> str | None:
+    def refunded(self, order: Order) -> str:
         refunded = order.refunded_amount + order.refunded_tax_amount
-        return amount_text(refunded, order.currency) if refunded else None
+        return amount_text(refunded, order.currency) if refunded else self.get_empty_value_display()
+
+    @admin.display(description=_("invoice"), boolean=True)
+    def has_invoice(self, order: Order) -> bool:
+        return order.is_invoice_generated
+
+    @admin.display(description=_("created"))
+    def created(self, order: Order) -> str:
+        # Short, and as text, in which a line may break: else the last column is out of sight on most screens.
+        return date_format(timezone.localtime(from_field(order.created_at)), "SHORT_DATETIME_FORMAT")
 
     def search(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         if polar_id := _as_uuid(term):
@@ -343,7 +359,7 @@ class CustomerSessionAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[typ
     list_filter = [CustomerFilter]
     lookups = frozenset({"polar_customer_id"})
     search_fields = ["user"]  # shows the search box; `search` does the rest
-    search_help_text = _("A user's primary key or exact user name, or a customer's id at Polar.")
+    search_help_text = _("A user's primary key or exact username, or the id of a customer at Polar.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CustomerSession]:
         return super().get_queryset(request).only("user_id", "polar_customer_id", "created_at", "expires_at")
@@ -406,7 +422,7 @@ class WebhookDeliveryAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[typ
     list_filter = ["outcome", "received_at"]
     lookups = frozenset({"outcome__exact", "received_at__gte", "received_at__lt"})
     search_fields = ["delivery_id"]  # shows the search box; `search` does the rest
-    search_help_text = _("A delivery's id or an event's type, both exactly, like order.paid.")
+    search_help_text = _("The exact id of a delivery, or the exact type of events, like order.paid.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
         return super().get_queryset(request).defer("body")

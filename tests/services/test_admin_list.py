@@ -287,7 +287,7 @@ def rows_read(node: dict[str, Any]) -> float:
 
 
 def test_capped_list_can_be_paged_through_whole(boss: Client, with_many: dict[str, list[str]]) -> None:
-    page = boss.get(ORDERS, {"p": "40"})
-    assert len(page.context["cl"].result_list) == 50
+    page = boss.get(ORDERS, {"p": "100"})
+    assert len(page.context["cl"].result_list) == 20
     assert "The newest 2,000 orders." in page.text
-    assert boss.get(ORDERS, {"p": "41"})["Location"] == f"{ORDERS}?e=1"
+    assert boss.get(ORDERS, {"p": "101"})["Location"] == f"{ORDERS}?e=1"
