@@ -73,6 +73,16 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock))
 
+    def begin(self) -> None:
+        # http.client passes over 100 alone (Python 3.10 to 3.13). It takes early hints (103) for the answer, and then
+        # the answer for that of the next call on this connection, which may be another customer's.
+        super().begin()
+        while 100 < self.status < 200:
+            if self.status == 101:
+                raise http.client.BadStatusLine("101, which was not asked for")
+            self.headers = None  # type: ignore[assignment]  # what `begin` looks at to see whether it has begun
+            super().begin()
+
 
 class _Connection(HTTPConnection):
     response_class = _Response

@@ -80,7 +80,7 @@ Turn = bytes | Callable[[Line], None]
 class RawServer:
     """Answers the first request with the first turn, the second with the second, and all later ones with the last.
 
-    heard: the requests, in order. connections: how many TCP connections came.
+    heard: the requests, in order. connections: how many TCP connections came. Until `listen` its port refuses them.
     """
 
     def __init__(self, *turns: Turn, tls: ssl.SSLContext | None = None) -> None:
@@ -88,16 +88,17 @@ class RawServer:
         self.heard: list[Heard] = []
         self.connections = 0
         self.lines: list[Line] = []
-        self._tls = tls
+        self.tls = tls
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.socket()
+        self._listener.bind((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://{HOST}:{self.port}"
 
     def __enter__(self) -> RawServer:
-        self._start(self._accept)
+        self.listen()
         return self
 
     def __exit__(
@@ -113,6 +114,17 @@ class RawServer:
         for thread in self._threads:
             thread.join(5)
             assert not thread.is_alive()
+
+    def listen(self) -> None:
+        self._listener.listen(64)
+        self._start(self._accept)
+
+    def greet(self, line: Line, number: int) -> None:
+        """Say something before any request has been read; here, nothing."""
+
+    def turn(self, request: Heard) -> Turn:
+        """Return what to do with the request that has just been heard."""
+        return self.turns[min(len(self.heard), len(self.turns)) - 1]
 
     def hang_up(self) -> None:
         """Close every connection that is open now, as a server does with idle ones."""
@@ -140,12 +152,13 @@ class RawServer:
         # The other side hanging up in the middle, and a refused certificate, are what many tests are about.
         with suppress(OSError):
             try:
-                if self._tls:
-                    line.start_tls(self._tls)
+                if self.tls:
+                    line.start_tls(self.tls)
+                self.greet(line, number)
                 while (request := line.read_request(number)) is not None:
                     with self._lock:
                         self.heard.append(request)
-                        turn = self.turns[min(len(self.heard), len(self.turns)) - 1]
+                        turn = self.turn(request)
                     if isinstance(turn, bytes):
                         line.send(turn)
                     else:

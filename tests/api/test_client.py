@@ -750,6 +750,29 @@ def test_a_connection_with_half_an_answer_is_not_used_again(serve: Serve, connec
     assert server.connections == 2
 
 
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+
+
+def test_an_answer_before_the_answer_is_not_taken_for_it(serve: Serve, connect: Connect) -> None:
+    def hinting(line: Line) -> None:
+        for _ in range(3):
+            line.send(EARLY_HINTS)
+            line.pause(0.02)
+        line.send(READY)
+
+    server = serve(hinting, reply(202, None))
+    assert connect(server).invoice(ORDERS, ID).url == URL
+    # Nor is what comes late taken for the answer to the next call, which may be another customer's.
+    connect(server).generate_invoice(ORDERS, ID)
+    assert (server.connections, len(server.heard)) == (1, 2)
+
+
+def test_a_connection_that_turns_into_something_else_is_not_used_again(serve: Serve, connect: Connect) -> None:
+    server = serve(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n", READY)
+    assert connect(server).invoice(ORDERS, ID).url == URL
+    assert (server.connections, len(server.heard)) == (2, 2)
+
+
 def padded(size: int) -> bytes:
     """A good answer of exactly this many bytes."""
     body = json.dumps({"url": URL}).encode()
