@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
 
-.PHONY: help demo test check clean
+.PHONY: help demo test faults check clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ demo: $(VENV)/.installed-example  ## Run the shop with an embedded Polar on 127.
 
 test: $(VENV)/.installed-test  ## Run the tests, with coverage
 	$(BIN)/python -m pytest --cov
+
+faults: $(VENV)/.installed-test  ## Play every way in which Polar can fail, and print the table
+	$(BIN)/python -m pytest tests/faults -x -q
 
 check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
 	$(BIN)/ruff format --check
