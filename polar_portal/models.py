@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -25,7 +25,10 @@ def tolerating_database(what: str) -> Iterator[None]:
     """Do without our tables when the database refuses, and leave the host's transaction usable."""
     alias = router.db_for_write(CustomerSession)
     try:
-        with transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext():
+        with ExitStack() as savepoint:
+            if connections[alias].in_atomic_block:
+                with suppress(DatabaseFailure):  # then what follows fails too, and is done without
+                    savepoint.enter_context(transaction.atomic(using=alias))
             yield
     except (DatabaseFailure, SynchronousOnlyOperation) as error:
         logger.warning("%s (%s).", what, type(error).__name__)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -287,6 +287,20 @@ def test_the_hosts_transaction_stays_usable(
         assert any(query["sql"].startswith("SAVEPOINT") for query in queries)
         User.objects.create_user("zoe")
     assert User.objects.filter(username="zoe").exists()
+
+
+def test_a_database_that_is_gone_costs_no_answer_within_the_hosts_transaction_either(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer
+) -> None:
+    order = fake_polar.add_order(ada_at_polar, invoice=True)
+
+    def gone(execute: Any, sql: str, *args: Any) -> Any:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    # The savepoint is the first thing that fails.
+    with connection.execute_wrapper(gone):
+        assert CustomerPortal(ada).invoice(order.id)
+    assert asked(fake_polar) == ["POST session", "GET invoice"]
 
 
 @pytest.mark.django_db(transaction=True)
