@@ -625,6 +625,6 @@ def _retry_after(answer: _Answer, default: int) -> int:
     if re.fullmatch(r"[0-9]{1,9}", said):
         seconds = float(said)
     else:
-        moment = presigned.epoch(said)
-        seconds = default if moment is None else moment - answer.asked_at
+        moment, answered = presigned.epoch(said), presigned.epoch(answer.headers.get("Date"))
+        seconds = default if moment is None else moment - (answer.asked_at if answered is None else answered)
     return int(min(max(seconds, 1), 3600))

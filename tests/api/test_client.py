@@ -517,6 +517,14 @@ def test_whatever_polar_says_the_wait_is_between_a_second_and_an_hour(
     assert type(caught.value.retry_after) is int
 
 
+@pytest.mark.parametrize("polars_clock", ["Sun, 22 Nov 2026 07:10:46 GMT", "Sun, 22 Nov 2026 07:30:46 GMT"])
+def test_a_date_after_which_to_ask_again_is_by_polars_clock(serve: Serve, connect: Connect, polars_clock: str) -> None:
+    server = serve(reply(429, b"", {"Date": polars_clock, "Retry-After": polars_clock.replace(":46 ", ":56 ")}))
+    with time_machine.travel(NOW, tick=False), pytest.raises(RateLimited) as caught:
+        connect(server).invoice(ORDERS, ID)
+    assert caught.value.retry_after == 10
+
+
 @pytest.mark.parametrize(("said", "seconds"), [(None, 30), ("120", 120), ("99999", 3600), ("0", 1)])
 def test_when_polar_is_away_it_may_say_for_how_long(
     serve: Serve, connect: Connect, said: str | None, seconds: int
