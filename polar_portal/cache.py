@@ -12,7 +12,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from django.core.cache import BaseCache, InvalidCacheBackendError, caches
 from django.core.cache.backends.dummy import DummyCache
@@ -28,8 +28,8 @@ T = TypeVar("T")
 #: Seconds that an attempt's outcome stays to be shared, and that others wait for it.
 OUTCOME_LIFE = 10
 LONGEST_WAIT = 2.0
-#: Seconds that the cache may take of one click in all; then the click goes on without it. So many, because a thread of
-#: a starved process sees a quick cache as a slow one, and whoever gives up asks Polar alone.
+#: Seconds that the cache may take of one click in all, though no more than half of it; then the click goes on without
+#: it. So many, because a thread of a starved process sees a quick cache as slow, and who gives up asks Polar alone.
 TOO_SLOW = 4.0
 
 PREFIX = "polar_portal:1"
@@ -81,12 +81,20 @@ class ClickCache:
     """
 
     def __init__(self, ends_at: float) -> None:
-        self._cache = backend()
         self._ends_at = ends_at
         self._spent = 0.0
+        self._too_slow = min(TOO_SLOW, (ends_at - time.monotonic()) / 2)
+        self._told = False
         self.broken = False
         #: Whether to wait for another click's attempt as long as this one may take: for what must not be dropped.
         self.patient = False
+        self._cache: BaseCache | None = None
+        try:
+            self._cache = backend()
+        except PolarMisconfigured:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `_do`: one of files makes its folder here
+            self._give_up(f"can't be opened ({type(error).__name__})")
 
     def get_many(self, keys: list[str]) -> dict[str, Any]:
         found = self._do("get_many", keys, default={})
@@ -117,7 +125,7 @@ class ClickCache:
         self.broken = broken
 
     def _do(self, command: str, *args: Any, default: Any = None) -> Any:
-        if self.broken:
+        if self.broken or self._cache is None:
             return default
         started = time.monotonic()
         try:
@@ -127,12 +135,15 @@ class ClickCache:
             self._give_up(f"failed at {command} ({type(error).__name__})")
             return default
         self._spent += time.monotonic() - started
-        if self._spent > TOO_SLOW:
-            self._give_up(f"has taken {TOO_SLOW:g} s of it")
+        if self._spent > self._too_slow:
+            self._give_up(f"has taken {self._spent:.1f} s of it")
         return result
 
     def _give_up(self, why: str) -> None:
         self.broken = True
+        if self._told:
+            return
+        self._told = True
         logger.warning("The cache %r %s; this click goes on without it.", conf.POLAR_CACHE_ALIAS, why)
 
     # One attempt at a time
@@ -227,6 +238,11 @@ class ClickCache:
             if seen.get(lock) != holder:
                 return None
         return None
+
+
+def is_moment(value: Any) -> TypeGuard[float]:
+    """Tell whether a value from the cache may be epoch seconds: a number that can be counted with."""
+    return isinstance(value, (int, float)) and 0 <= value < 1e12
 
 
 def _pack_failure(failure: PolarError | PolarMisconfigured) -> dict[str, Any]:

@@ -23,13 +23,13 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeGuard
+from typing import Any
 
 from django.utils.timezone import now
 
 from polar_portal.api import presigned
 from polar_portal.api.schemas import Document, PortalOrder
-from polar_portal.cache import ClickCache
+from polar_portal.cache import ClickCache, is_moment
 from polar_portal.conf import conf
 from polar_portal.exceptions import (
     DocumentPending,
@@ -331,7 +331,7 @@ def _look(
         return document, None, 0.0
     identity.recall(seen)
     settles_at = value.get("settles_at") if isinstance(value, dict) else None
-    return None, _pending(seen.get(pending_key)), float(settles_at) if _is_moment(settles_at) else 0.0
+    return None, _pending(seen.get(pending_key)), float(settles_at) if is_moment(settles_at) else 0.0
 
 
 def _recall(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> dict[str, float] | None:
@@ -346,7 +346,7 @@ def _reusable(identity: Identity, value: Any) -> Document | None:
     document = _unpack(value)
     if (
         document is None
-        or not _is_moment(value["fetched_at"])
+        or not is_moment(value["fetched_at"])
         or _reusable_for(document, value["fetched_at"]) < 0
         or not presigned.may_redirect_to(
             document.url, base_url=identity.base_url, allowed_hosts=conf.POLAR_ALLOWED_DOCUMENT_HOSTS
@@ -387,13 +387,9 @@ def _pending_key(identity: Identity, kind: str, polar_order_id: uuid.UUID) -> st
 
 def _pending(value: Any) -> dict[str, float] | None:
     """Read what `_remember_pending` wrote: since when it is made, and when Polar was last asked whether it is ready."""
-    if not isinstance(value, dict) or not all(_is_moment(value.get(name)) for name in ("since", "asked")):
+    if not isinstance(value, dict) or not all(is_moment(value.get(name)) for name in ("since", "asked")):
         return None
     return value if value["since"] + PENDING_LIFE > time.time() else None
-
-
-def _is_moment(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _remember_pending(identity: Identity, kind: str, polar_order_id: uuid.UUID, *, since: float) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from polar_portal import customers
 from polar_portal.api import presigned
-from polar_portal.cache import PREFIX, ClickCache
+from polar_portal.cache import PREFIX, ClickCache, is_moment
 from polar_portal.conf import Secret, conf
 from polar_portal.exceptions import (
     NotACustomer,
@@ -42,6 +42,7 @@ SESSIONS_A_MINUTE = 6
 class Identity(ABC):
     """Somebody who may ask Polar, for the length of one click.
 
+    within: whose click it is, when one identity needs another.
     scope: who may share what this identity gets; part of every cache key.
     orders: the root of the endpoints this identity uses.
     """
@@ -51,9 +52,9 @@ class Identity(ABC):
     #: Asked before each request: a limit that it returns is raised instead. See `polar_portal.pace`.
     before_each: Callable[[], RateLimited | None] | None = None
 
-    def __init__(self) -> None:
-        self.ends_at = time.monotonic() + conf.POLAR_CLICK_BUDGET
-        self.cache = ClickCache(self.ends_at)
+    def __init__(self, within: Identity | None = None) -> None:
+        self.ends_at: float = within.ends_at if within else time.monotonic() + conf.POLAR_CLICK_BUDGET
+        self.cache: ClickCache = within.cache if within else ClickCache(self.ends_at)
         self.base_url = conf.POLAR_BASE_URL
 
     def key(self, kind: str, polar_order_id: uuid.UUID | None = None) -> str:
@@ -73,7 +74,7 @@ class Identity(ABC):
     def recall(self, seen: dict[str, Any]) -> None:
         """Raise what `seen`, read from the cache under `memory_keys`, says that Polar would answer."""
         until = seen.get(self.limit_key)
-        if isinstance(until, (int, float)) and 0 < (left := until - time.time()) <= 3600:
+        if is_moment(until) and 0 < (left := until - time.time()) <= 3600:
             failure = RateLimited("Polar's rate limit was reached a moment ago.", retry_after=_whole_seconds(left))
             failure.remembered = True
             raise failure
@@ -102,8 +103,8 @@ class OrganizationIdentity(Identity):
 
     orders = "/v1/orders/"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, within: Identity | None = None) -> None:
+        super().__init__(within)
         self._token = conf.POLAR_ACCESS_TOKEN
         self.scope = next(iter(customers.scopes("organization", self.base_url, self._token)))
 
@@ -203,8 +204,7 @@ class CustomerIdentity(Identity):
         return hosted_url
 
     def _issue_session(self, return_url: str = "") -> tuple[customers.KeptSession, IssuedSession]:
-        organization = OrganizationIdentity()
-        organization.cache, organization.ends_at = self.cache, self.ends_at
+        organization = OrganizationIdentity(within=self)
         # One slot for each session that this user may cause within a minute.
         user = next(iter(customers.scopes("sessions", str(self._user.pk))))
         slots = [f"{PREFIX}:{user}:session:{number}" for number in range(SESSIONS_A_MINUTE)]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,6 +293,42 @@ def test_a_slow_cache_is_asked_once_a_click(
     CustomerPortal(ada).invoice(fake_polar.add_order(ada_at_polar, invoice=True).id)
     assert Broken.asked == 1
     assert [record.levelno for record in caplog.records if record.name == "polar_portal.cache"] == [logging.WARNING]
+
+
+@pytest.mark.parametrize(("budget", "asked"), [(10, 4), (1, 1)])
+def test_a_cache_takes_four_seconds_of_a_click_or_half_of_it(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, budget: float, asked: int
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": "tests.test_cache.Broken"}}
+    really, late = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: really() + late[0])
+    monkeypatch.setattr(Broken, "_ask", lambda self, *args: late.append(late.pop() + 1.0))
+    slow = ClickCache(time.monotonic() + budget)
+    for _ in range(9):
+        slow.get("key")
+    assert late == [asked]
+
+
+def test_one_line_tells_of_a_cache_that_fails_again_at_the_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": "tests.test_cache.Broken"}}
+    monkeypatch.setattr(Broken, "at", frozenset({"set", "delete"}))
+    work = Work(PolarUnavailable("away"))
+    with pytest.raises(PolarUnavailable):
+        click_cache().once("key", work.find, work)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_cache_that_cannot_be_opened_costs_speed_and_one_line(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, settings: Settings, tmp_path: Path, caplog: Any
+) -> None:
+    (tmp_path / "cache").write_text("a file, where there should be a folder")
+    backend = "django.core.cache.backends.filebased.FileBasedCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": str(tmp_path / "cache")}}
+    CustomerPortal(ada).invoice(fake_polar.add_order(ada_at_polar, invoice=True).id)
+    (line,) = [record for record in caplog.records if record.name == "polar_portal.cache"]
+    assert "can't be opened (FileExistsError)" in line.getMessage()
 
 
 def test_commands_of_a_warm_and_a_cold_click(

@@ -308,10 +308,15 @@ def test_rubbish_in_the_cache_is_not_believed(
     [
         ("limit", 1e12),
         ("limit", float("inf")),
+        ("limit", 10**400),
         ("invoice", {"url": "https://s3.example/x.pdf", "expires_at": None, "fetched_at": float("nan")}),
         ("invoice", {"url": "https://s3.example/x.pdf", "expires_at": None, "fetched_at": float("inf")}),
+        ("invoice", {"url": "https://s3.example/x.pdf", "expires_at": None, "fetched_at": 10**400}),
+        ("invoice", {"settles_at": 10**400}),
         ("invoice-pending", {"since": float("nan"), "asked": 0}),
+        ("invoice-pending", {"since": 10**400, "asked": 0}),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_impossible_numbers_in_the_cache_are_not_believed(
     fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, kind: str, value: Any
