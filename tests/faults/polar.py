@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from email.utils import formatdate
 from typing import Any
 
@@ -40,12 +41,15 @@ class RawPolar(RawServer):
 
     plays: by a call's name, like "GET invoice".
     greeting: the number of a connection, 0 for all, and what to do with it before any request has been read.
+    ahead: seconds that its clock is ahead of ours. refused: tokens that it answers 401.
     """
 
     def __init__(self, elsewhere: RawServer) -> None:
         super().__init__()
         self.elsewhere = elsewhere
         self.sessions = 0
+        self.ahead = 0.0
+        self.refused: set[str] = set()
         self.recover()
 
     def play(self, plays: Mapping[str, Sequence[Turn | None]], greeting: tuple[int, Turn] | None = None) -> None:
@@ -72,14 +76,17 @@ class RawPolar(RawServer):
                 return turn.replace(ITSELF, self.url.encode()).replace(ELSEWHERE, self.elsewhere.url.encode())
             if turn is not GOOD:
                 return turn
+        if str(request.header("Authorization")).removeprefix("Bearer ") in self.refused:
+            return reply(401, {"error": "invalid_token", "error_description": SAID})
         return self.good(name)
 
     def good(self, name: str) -> bytes:
+        now = time.time() + self.ahead
         if name == "POST session":
             self.sessions += 1
-            return reply(201, session(f"polar_cst_{self.sessions}{HIDDEN}"))
+            return reply(201, session(f"polar_cst_{self.sessions}{HIDDEN}", now))
         if name in {"GET invoice", "GET receipt"}:
-            return document()
+            return document(signed_url(now=now), now=now)
         if name == "GET order":
             return reply(200, order())
         if name == "GET orders":
@@ -95,17 +102,17 @@ def called(request: Heard) -> str:
     return f"{request.method} {request.target}"
 
 
-def iso(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+def iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat().replace("+00:00", "Z")
 
 
-def session(token: str, /, **changes: Any) -> dict[str, Any]:
+def session(token: str, now: float | None = None, /, **changes: Any) -> dict[str, Any]:
     """What POST /v1/customer-sessions/ answers."""
-    now = datetime.now(timezone.utc)
+    now = time.time() if now is None else now
     return {
         "created_at": iso(now),
         "token": token,
-        "expires_at": iso(now + timedelta(hours=1)),
+        "expires_at": iso(now + 3600),
         "return_url": None,
         "customer_portal_url": f"http://{FILES}/portal?customer_session_token={token}&email={EMAIL}",
         "customer_id": CUSTOMER_ID,
@@ -135,11 +142,11 @@ def order(**changes: Any) -> dict[str, Any]:
     }
 
 
-def signed_url(origin: str = f"https://{FILES}") -> str:
-    now = datetime.now(timezone.utc)
-    return f"{origin}/1.pdf?X-Amz-Date={now:%Y%m%dT%H%M%SZ}&X-Amz-Expires=600&X-Amz-Signature={HIDDEN}"
+def signed_url(origin: str = f"https://{FILES}", *, now: float | None = None) -> str:
+    signed = datetime.fromtimestamp(time.time() if now is None else now, timezone.utc)
+    return f"{origin}/1.pdf?X-Amz-Date={signed:%Y%m%dT%H%M%SZ}&X-Amz-Expires=600&X-Amz-Signature={HIDDEN}"
 
 
-def document(*url: Any, status: int = 200) -> bytes:
+def document(*url: Any, status: int = 200, now: float | None = None) -> bytes:
     """The answer with a document's address, or with what is given for one, dated by Polar's clock."""
-    return reply(status, {"url": url[0] if url else signed_url()}, {"Date": formatdate(usegmt=True)})
+    return reply(status, {"url": url[0] if url else signed_url()}, {"Date": formatdate(now, usegmt=True)})

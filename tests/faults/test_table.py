@@ -18,7 +18,6 @@ import pytest
 import time_machine
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import reverse
 from pytest_django import Settings
 
 from polar_portal.exceptions import PolarError, PolarMisconfigured
@@ -26,7 +25,8 @@ from polar_portal.texts import FAILURES
 from tests.api.conftest import Certificate
 from tests.api.server import HOST, reply
 
-from .polar import ACCESS_TOKEN, FILES, HIDDEN, ORDER_ID, RawPolar, called
+from .clicks import calls, click, leaks, lines
+from .polar import ACCESS_TOKEN, FILES, ORDER_ID, RawPolar
 from .rows import SUCCESS, TABLE, Row
 
 #: Seconds beyond its budget that a click may take on a machine that is busy with other things.
@@ -93,60 +93,6 @@ def arrange(
     return arrange
 
 
-@pytest.fixture(autouse=True)
-def every_logger_tells_all(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    for name, logger in logging.root.manager.loggerDict.items():
-        if isinstance(logger, logging.Logger) and logger.level:
-            caplog.set_level(logging.DEBUG, name)
-
-
-def click(client: Client, act: str, order_id: str, *, json: bool) -> Any:
-    headers = {"accept": "application/json" if json else "text/html,*/*;q=0.8"}
-    if act == "orders":
-        return client.get(reverse("polar_portal:order_list"), headers=headers)
-    if act == "portal":
-        return client.post(reverse("polar_portal:portal"), headers=headers)
-    address = reverse(f"polar_portal:{'receipt' if act == 'receipt' else 'invoice'}", args=[order_id])
-    return (client.post if act == "make" else client.get)(address, headers=headers)
-
-
-def lines(caplog: pytest.LogCaptureFixture, level: int = logging.DEBUG) -> list[logging.LogRecord]:
-    """What our own loggers wrote."""
-    return [record for record in caplog.records if record.name.startswith("polar_portal") and record.levelno >= level]
-
-
-def leaks(row: Row, response: Any, caplog: pytest.LogCaptureFixture) -> str:
-    """Where something that must stay hidden can be seen; "" for nowhere."""
-    hidden, seen = HIDDEN.lower(), []
-    headers = [each for each in response.items() if not (row.succeeds and each[0] in {"Location", "Refresh"})]
-    if hidden in f"{headers} {response.cookies}".lower():
-        seen.append("headers")
-    # When all goes well, the address is what was asked for.
-    if not row.succeeds and hidden in response.content.decode().lower():
-        seen.append("body")
-    seen += [
-        f"log of {record.name}"
-        for record in caplog.records
-        if hidden in f"{record.getMessage()} {record.exc_text} {vars(record)!r}".lower()
-    ]
-    return ", ".join(dict.fromkeys(seen))
-
-
-def calls(polar: RawPolar) -> tuple[str, ...]:
-    """What Polar has heard since the last look; each with the token that belongs there, and without a cookie."""
-    heard = polar.heard[:]
-    polar.heard.clear()
-    for request in heard:
-        token = str(request.header("Authorization"))
-        if called(request) == "POST session":
-            assert token == f"Bearer {ACCESS_TOKEN}"
-        else:
-            assert re.fullmatch(f"Bearer polar_cst_[0-9]*{HIDDEN}", token)
-        assert request.header("Cookie") is None
-    return tuple(map(called, heard))
-
-
 @pytest.mark.parametrize("form", ["html", "json"])
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_fault(
@@ -185,7 +131,7 @@ def test_fault(
     settings.DEBUG = False
     while len(polar.heard) < len(row.calls) and time.monotonic() < started + 10:
         time.sleep(0.01)  # a request that was answered before it was read
-    heard, leaked = calls(polar), leaks(row, response, caplog)
+    heard, leaked = calls(polar), leaks(response, caplog, given=row.succeeds)
     told = f"{', '.join(heard) or 'none'}"
     record_property(
         "fault", (row.name, str(response.status_code), f"{seconds:.2f}", told, f"leaked {leaked or 'nothing'}")
