@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from django.dispatch import Signal
 
-from polar_portal import checks, signals
+from polar_portal import checks, exceptions, signals
+from polar_portal.texts import FAILURES as TEXTS
+from tests.faults.rows import TABLE
 from tests.test_polar_check import ROWS
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "polar_portal" / "templates" / "polar_portal"
+FAILURES = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
 DOCS = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
 CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
 COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
@@ -57,3 +62,63 @@ def test_every_row_of_polar_check_is_told() -> None:
     section = COMMANDS.partition("## polar_check\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
     assert rows == [*ROWS, "user", "order", "invoice", "receipt", "customer"]
+
+
+def kinds() -> dict[str, Any]:
+    """Every exception by its code."""
+    every: list[Any] = [getattr(exceptions, name) for name in exceptions.__all__ if name != "PolarError"]
+    return {kind.code: kind for kind in every}
+
+
+def test_every_failure_is_told_with_its_status_title_and_level() -> None:
+    told = re.findall(r"^\| `(\w+)`, `(\w+)` \| (.*?) \| (\w+) \|", FAILURES, re.MULTILINE)
+    assert {code: name for code, name, _, _ in told} == {code: kind.__name__ for code, kind in kinds().items()}
+    for code, _, seen, level in told:
+        kind = kinds()[code]
+        assert level == logging.getLevelName(kind.log_level), code
+        assert str(kind.status) in seen, code
+        # Those that the customer does not read as a title: the form is shown, or nothing.
+        if code not in {"billing_details_missing", "billing_details_invalid", "webhook_not_verified"}:
+            assert f'"{TEXTS[code][0]}"' in seen, code
+
+
+def test_every_failure_has_an_example_of_its_line() -> None:
+    lines = re.findall(r"^([A-Z]+) (polar_portal\.\w+) (\w+): (.*)$", FAILURES, re.MULTILINE)
+    assert [code for _, _, code, _ in lines] == list(re.findall(r"^\| `([a-z_]+)`, `", FAILURES, re.MULTILINE))
+    for level, name, code, message in lines:
+        assert level == logging.getLevelName(kinds()[code].log_level)
+        if name == "polar_portal.portal":
+            assert re.fullmatch(r"[a-z ]+, order (-|[0-9a-f-]{36}), (user 7|the organization): \S.*", message)
+        else:
+            assert (name, code) == ("polar_portal.views", "webhook_not_verified")
+
+
+def test_every_logger_is_told_with_its_levels() -> None:
+    told = dict(re.findall(r"^\| `(polar_portal[\w.]*)` \| .* \| ([A-Z, ]+|as in .*) \|$", FAILURES, re.MULTILINE))
+    package = ROOT / "polar_portal"
+    writing = {}
+    for path in package.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        if "logging.getLogger(__name__)" in source:
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            writing[name] = set(re.findall(r"\blogger\.(debug|info|warning|error|exception|critical)\(", source))
+    assert told.keys() == writing.keys()
+    for name, levels in writing.items():
+        assert levels <= {level.lower() for level in told[name].split(", ")} or told[name].startswith("as in"), name
+
+
+def test_as_many_faults_are_played_as_is_said() -> None:
+    (said,) = re.findall(r"`make faults` plays more than (\d+)", FAILURES)
+    assert int(said) < len(TABLE)
+    assert len({row.name for row in TABLE}) == len(TABLE)
+
+
+def test_what_a_line_is_said_to_say_is_what_the_code_says() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "polar_portal").rglob("*.py"))
+    source = re.sub(r'"\n\s*f?"', "", source)  # texts that go on in the next line
+    causes = FAILURES.partition("### polar_unavailable")[2].partition("## Faults at home")[0]
+    said = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?) \|", causes, re.MULTILINE)))
+    # In pieces: between them the code puts what it has met.
+    pieces = [piece.strip() for each in said for piece in re.split(r"…|[(:)]|^[0-9]+ ", each)]
+    assert [piece for piece in pieces if len(piece) > 10 and piece not in source] == []
+    assert len(pieces) > 30
