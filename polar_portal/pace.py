@@ -111,7 +111,12 @@ class Pace:
             self.pause(seconds)
 
     def pause(self, seconds: float) -> None:
+        """Wait. Raises Stopped."""
         pause(seconds, self._stopped)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Raise Stopped when nobody wants the rest."""
         if self._stopped is not None and self._stopped.is_set():
             raise Stopped
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
+import time_machine
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -33,6 +36,14 @@ def bob(db: None) -> User:
 
 
 @pytest.fixture
+def sam(db: None) -> User:
+    """Staff who may look at purchases and download invoices."""
+    staff = User.objects.create_user("sam", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__in=["view_purchase", "download_invoice"]))
+    return staff
+
+
+@pytest.fixture
 def ada_at_polar(fake_polar: FakePolar, ada: User) -> FakeCustomer:
     return fake_polar.add_customer(external_id=str(ada.pk), name="Ada Lovelace", email="ada@shop.example")
 
@@ -40,6 +51,27 @@ def ada_at_polar(fake_polar: FakePolar, ada: User) -> FakeCustomer:
 @pytest.fixture
 def bob_at_polar(fake_polar: FakePolar, bob: User) -> FakeCustomer:
     return fake_polar.add_customer(external_id=str(bob.pk), name="Bob Martin", email="bob@shop.example")
+
+
+class Clock:
+    """Time that passes only where somebody waits, or says so."""
+
+    def __init__(self, traveller: time_machine.Traveller) -> None:
+        self.traveller = traveller
+        self.waits: list[float] = []
+
+    def pause(self, seconds: float, stopped: threading.Event | None = None) -> None:
+        self.waits.append(seconds)
+        self.traveller.shift(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """A clock that stands still, save where exports and sync runs wait."""
+    with time_machine.travel(datetime(2026, 11, 25, 12, tzinfo=timezone.utc), tick=False) as traveller:
+        clock = Clock(traveller)
+        monkeypatch.setattr("polar_portal.pace.pause", clock.pause)
+        yield clock
 
 
 Click = Callable[..., Any]

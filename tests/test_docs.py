@@ -33,6 +33,11 @@ def test_every_template_is_told() -> None:
     assert told().keys() == {path.name for path in TEMPLATES.iterdir()}
 
 
+def test_every_template_of_the_admin_is_told() -> None:
+    told = re.findall(r"^\| `admin/polar_portal/([\w.]+)` \|", DOCS, re.MULTILINE)
+    assert sorted(told) == sorted(path.name for path in (TEMPLATES.parent / "admin" / "polar_portal").iterdir())
+
+
 def test_every_variable_of_a_template_is_told() -> None:
     # What a template makes itself, with `as`, `with` or `for`, and what Django gives to every page.
     everywhere = {"language", "bidi", "forloop", "block", "request", "user", "csrf_token"}

@@ -5,12 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-import time_machine
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
@@ -24,26 +21,12 @@ from polar_portal.pace import WINDOW, HalfReached, Pace, Stopped, calls_for_us
 from polar_portal.portal import CustomerPortal
 from polar_portal.testing import FakeCustomer, FakePolar
 from polar_portal.testing.records import Limits
-
-
-class Clock:
-    """Time that passes only where somebody waits, or says so."""
-
-    def __init__(self, traveller: time_machine.Traveller) -> None:
-        self.traveller = traveller
-        self.waits: list[float] = []
-
-    def pause(self, seconds: float, stopped: threading.Event | None = None) -> None:
-        self.waits.append(seconds)
-        self.traveller.shift(seconds)
+from tests.conftest import Clock
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    with time_machine.travel(datetime(2026, 11, 22, 12, tzinfo=timezone.utc), tick=False) as traveller:
-        clock = Clock(traveller)
-        monkeypatch.setattr("polar_portal.pace.pause", clock.pause)
-        yield clock
+def _clock(clock: Clock) -> None:
+    """Nothing here really waits."""
 
 
 def ask(pace: Pace) -> OrderPage:

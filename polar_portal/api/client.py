@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -30,7 +30,7 @@ from requests.utils import get_environ_proxies
 
 from polar_portal import __version__
 from polar_portal.api import deadline, presigned, schemas
-from polar_portal.conf import Secret, conf
+from polar_portal.conf import SERVERS, Secret, conf
 from polar_portal.exceptions import (
     AnswerTooLarge,
     BillingDetailsInvalid,
@@ -431,7 +431,13 @@ def _proxies_of(origin: str, variables: tuple[str | None, ...]) -> dict[str, str
     return get_environ_proxies(origin, no_proxy=None)
 
 
-def download(document: schemas.Document, into: BinaryIO, *, base_url: str, ends_at: float | None = None) -> int:
+def is_public(base_url: str) -> bool:
+    """Tell whether Polar is on the public internet: then its documents are too."""
+    # Of Polar itself it is known: a resolver that fails must not open the way to this machine's own network.
+    return base_url in SERVERS.values() or deadline.is_public(urlsplit(base_url).hostname or "")
+
+
+def download(document: schemas.Document, into: IO[bytes], *, base_url: str, ends_at: float | None = None) -> int:
     """Write the document's PDF into `into`, from where that stands, and return its length in bytes.
 
     base_url: Polar's; when it is on this machine's own network the PDFs may be there too, else they may not.
@@ -441,7 +447,7 @@ def download(document: schemas.Document, into: BinaryIO, *, base_url: str, ends_
     """
     started = time.monotonic()
     ends_at = started + DOCUMENT_TIMEOUT if ends_at is None else ends_at
-    public_only = deadline.is_public(urlsplit(base_url).hostname or "")
+    public_only = is_public(base_url)
     start = into.tell()
     tries = 0
     while True:
@@ -458,7 +464,7 @@ def download(document: schemas.Document, into: BinaryIO, *, base_url: str, ends_
     raise PolarUnavailable(f"The PDF: {result.reason} after {time.monotonic() - started:.2f} s", retry_after=COME_BACK)
 
 
-def _download(url: str, into: BinaryIO, adapter: HTTPAdapter, ends_at: float) -> int | _Broken:
+def _download(url: str, into: IO[bytes], adapter: HTTPAdapter, ends_at: float) -> int | _Broken:
     request = requests.Request(
         "GET",
         url,

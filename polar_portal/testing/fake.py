@@ -218,7 +218,7 @@ class FakePolar(Organization):
 
         adapter = FakeAdapter(self)
         wire = cast(Any, client)  # its transport is a cached function; a plain one does as well
-        transport, document_transport = wire.transport, wire.document_transport
+        transport, document_transport, is_public = wire.transport, wire.document_transport, wire.is_public
         settings = override_settings(
             POLAR_ACCESS_TOKEN=self.access_token,
             POLAR_BASE_URL=self.base_url,
@@ -228,10 +228,11 @@ class FakePolar(Organization):
         with settings:
             wire.transport = lambda: adapter
             wire.document_transport = lambda *, public_only: adapter
+            wire.is_public = lambda base_url: False  # no resolver need be asked for names that are not real
             try:
                 yield self
             finally:
-                wire.transport, wire.document_transport = transport, document_transport
+                wire.transport, wire.document_transport, wire.is_public = transport, document_transport, is_public
 
     @contextmanager
     def serve(self, port: int = 0) -> Iterator[str]:
