@@ -1,8 +1,7 @@
 """How fast exports and sync runs ask Polar: with half of the organization's limit, so that customers keep the rest.
 
 >>> from polar_portal.pace import Pace
->>> pace = Pace()
->>> pace.patiently(lambda: pace.identity().call(lambda client: client.orders("/v1/orders/", page=1, limit=100)))
+>>> Pace().ask(lambda client: client.orders("/v1/orders/", page=1, limit=100))
 """
 
 from __future__ import annotations
@@ -13,12 +12,15 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from polar_portal.cache import ClickCache
 from polar_portal.conf import SERVERS, conf
 from polar_portal.exceptions import RateLimited
 from polar_portal.identity import OrganizationIdentity
+
+if TYPE_CHECKING:
+    from polar_portal.api.client import Client
 
 T = TypeVar("T")
 
@@ -87,6 +89,19 @@ class Pace:
         identity = OrganizationIdentity()
         identity.before_each = partial(_count, identity)
         return identity
+
+    def ask(self, question: Callable[[Client], T]) -> T:
+        """Return what `question` gives with a client that has the organization's token, and wait as `patiently` does.
+
+        Raises PolarMisconfigured, RateLimited, PolarUnavailable and whatever else the client raises.
+        """
+
+        def once() -> T:
+            identity = self.identity()
+            identity.recall(identity.cache.get_many(identity.memory_keys))
+            return identity.call(question)
+
+        return self.patiently(once)
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Return what `ask` gives. Whenever a limit is in the way, wait and `ask` again, from its beginning.

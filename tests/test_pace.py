@@ -31,7 +31,7 @@ def _clock(clock: Clock) -> None:
 
 def ask(pace: Pace) -> OrderPage:
     """What a sync run asks again and again."""
-    return pace.patiently(lambda: pace.identity().call(lambda client: client.orders("/v1/orders/", page=1, limit=100)))
+    return pace.ask(lambda client: client.orders("/v1/orders/", page=1, limit=100))
 
 
 def another_process() -> None:
@@ -277,6 +277,16 @@ def test_a_429_is_waited_out_and_the_same_is_asked_again(fake_polar: FakePolar, 
     assert len(fake_polar.calls) == 3
 
 
+def test_a_429_that_others_have_met_is_waited_out_without_asking(fake_polar: FakePolar, clock: Clock) -> None:
+    fake_polar.fail("GET", status=429, headers={"retry-after": "60"}, times=1)
+    with pytest.raises(RateLimited):
+        OrganizationAsk().once()
+    clock.traveller.shift(20)
+    assert ask(Pace()).total == 0
+    assert clock.waits == [40]
+    assert len(fake_polar.calls) == 2
+
+
 def test_what_is_refused_three_times_in_a_row_is_given_up(fake_polar: FakePolar, clock: Clock) -> None:
     fake_polar.fail("GET", status=429, headers={"retry-after": "7"}, times=None)
     with pytest.raises(RateLimited):
@@ -308,7 +318,7 @@ def test_other_failures_are_not_waited_for(fake_polar: FakePolar, clock: Clock, 
         fake_polar.revoke_access_token()
     pace = Pace()
     with pytest.raises(OrderNotFound if breaks == "order" else PolarMisconfigured):
-        pace.patiently(lambda: pace.identity().call(lambda client: client.order("/v1/orders/", uuid.uuid4())))
+        pace.ask(lambda client: client.order("/v1/orders/", uuid.uuid4()))
     assert clock.waits == []
 
 

@@ -120,6 +120,7 @@ class PortalOrder:
     currency: lower-case ISO 4217; the amounts are in its smallest unit (cents; yen for jpy).
     refunded_amount: without its tax, as Polar answers it; refunded_tax_amount is that.
     description: the product's name, or what the order is for.
+    external_customer_id: the customer's id in the seller's system, which only the organization is told.
     """
 
     id: uuid.UUID
@@ -141,6 +142,7 @@ class PortalOrder:
     billing_name: str = field(default="", repr=False)
     billing_address: BillingAddress | None = field(default=None, repr=False)
     lines: tuple[OrderLine, ...] = ()
+    external_customer_id: str = field(default="", repr=False)
 
     #: Statuses for which Polar never makes an invoice (measured 2026-08: pending and refunded orders do get one).
     WITHOUT_INVOICE = frozenset({"draft", "void"})
@@ -172,7 +174,7 @@ class PortalOrder:
         record = _object(data)
         # Polar sends it always; an invoice does not depend on it.
         created_at = _EPOCH if record.get("created_at") is None else _moment(record, "created_at")
-        address = record.get("billing_address")
+        address, customer = record.get("billing_address"), record.get("customer")
         lines = record.get("items")
         if lines is not None and not isinstance(lines, list):
             raise Nonsense("items")
@@ -190,6 +192,7 @@ class PortalOrder:
             billing_name=_text(record, "billing_name", default=""),
             billing_address=None if address is None else BillingAddress.from_json(address),
             lines=tuple(map(OrderLine.from_json, lines or [])),
+            external_customer_id="" if customer is None else _text(_object(customer), "external_id", default=""),
             **{
                 name: _amount(record, name, default=0)
                 for name in (

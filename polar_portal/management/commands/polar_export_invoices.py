@@ -1,0 +1,402 @@
+"""Download invoices by the thousand: into a folder or a zip, in one go or in several."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+import shutil
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, timezone
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from zipfile import ZipFile
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.dateparse import parse_date, parse_datetime
+
+from polar_portal import export
+from polar_portal.api.schemas import PortalOrder
+from polar_portal.exceptions import (
+    BillingDetailsMissing,
+    InvoiceNotGenerated,
+    OrderNotEligible,
+    PolarError,
+    PolarMisconfigured,
+)
+from polar_portal.export import DOWNLOADED, PIECE, SUMMARY, Export, FileNames, Wanted, cell
+
+ORDERS = "/v1/orders/"
+#: As many as Polar lists at once.
+PAGE_SIZE = 100
+TELL_EVERY = 100
+ALREADY_THERE = "already there"
+#: Nobody need look after these: they are here, or have no invoice that could be.
+FINE = {DOWNLOADED, ALREADY_THERE, InvoiceNotGenerated.code, OrderNotEligible.code, BillingDetailsMissing.code}
+GO_ON = "What has been stored is kept: the same command goes on from there."
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which orders are wanted: created at `since` or later, before `until`, of this customer."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    customer: uuid.UUID | str = ""
+
+    def for_polar(self) -> dict[str, str]:
+        wanted = {"sorting": "created_at"}
+        if self.since:
+            # Polar's "after" may or may not mean the moment itself; `meets` knows.
+            wanted["created_after"] = (self.since - timedelta(seconds=1)).isoformat()
+        if self.until:
+            wanted["created_before"] = self.until.isoformat()
+        if self.customer:
+            by = "customer_id" if isinstance(self.customer, uuid.UUID) else "external_customer_id"
+            wanted[by] = str(self.customer)
+        return wanted
+
+    def meets(self, order: PortalOrder) -> bool:
+        """Ask once more on our side: a server that ignored the question would give away other customers' invoices."""
+        if (self.since and order.created_at < self.since) or (self.until and order.created_at >= self.until):
+            return False
+        return not self.customer or self.customer in (order.polar_customer_id, order.external_customer_id)
+
+
+class Command(BaseCommand):
+    help = (
+        "Downloads the invoices of your customers' orders into a folder or a zip, the oldest orders first, with the "
+        "organization's own token. Run again, it goes on where it stopped and fetches what is new."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--output", required=True, metavar="PATH", help="a folder, or a file that ends in .zip; made if need be"
+        )
+        parser.add_argument("--since", metavar="DATE", help="orders created then or later: ISO 8601, UTC")
+        parser.add_argument("--until", metavar="DATE", help="orders created before then: ISO 8601, UTC")
+        parser.add_argument(
+            "--customer",
+            action="append",
+            metavar="ID",
+            help="orders of this customer: the id at Polar if it is a UUID, else your own (may be repeated)",
+        )
+        parser.add_argument("--order", action="append", metavar="ID", help="this order alone (may be repeated)")
+        parser.add_argument("--generate", action="store_true", help="have invoices made that have not been made")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        order_ids = [_order_id(text) for text in options["order"] or []]
+        filters = _filters(options["since"], options["until"], options["customer"] or [])
+        if order_ids and filters != [Filter()]:
+            raise CommandError("--order names the orders; it goes with neither --since, --until nor --customer.")
+        output = Path(options["output"])
+        packed = output.suffix.lower() == ".zip"
+        if packed and output.is_dir():
+            raise CommandError(f"{output} is a folder. Name a file that ends in .zip, or a folder of another name.")
+        self.counts: Counter[str] = Counter()
+        self.verbosity = options["verbosity"]
+        self.is_terminal = self.stdout.isatty()
+        self.tell(f"Downloading invoices to {output}")
+        try:
+            with Folder(output.with_name(f"{output.name}.part") if packed else output) as folder:
+                seen = self.bring(folder, order_ids, filters, generate=options["generate"])
+                self.end_line()
+                folder.finish()
+                failed = {outcome: count for outcome, count in self.counts.items() if outcome not in FINE}
+                if packed:
+                    folder.pack(output, seen)
+            if packed and not failed:
+                folder.remove()
+        except KeyboardInterrupt:
+            self.end_line()
+            raise CommandError(f"Stopped. {GO_ON}", returncode=130) from None
+        except OSError as error:
+            self.end_line()
+            where = error.filename or f"{output}, or {tempfile.gettempdir()} for temporary files"
+            raise CommandError(f"{where}: {error.strerror or type(error).__name__}. {GO_ON}") from None
+        except (PolarError, PolarMisconfigured) as failure:
+            self.end_line()
+            raise CommandError(f"Polar can't be asked for its orders: {failure} {GO_ON}") from None
+        self.tell(f"Done. {self.told_counts()}")
+        if failed:
+            kept = f"{folder.path} is kept: the" if packed else "The"
+            raise CommandError(
+                f"{sum(failed.values())} of {self.counts.total()} could not be downloaded ({_told(failed)}). "
+                f"{SUMMARY} says which and why. {kept} same command tries them again."
+            )
+
+    def bring(
+        self, folder: Folder, order_ids: list[uuid.UUID], filters: list[Filter], *, generate: bool
+    ) -> dict[uuid.UUID, None]:
+        """Store what is wanted and not there yet. Return all that were wanted."""
+        bringing = Export(generate=generate)
+        seen: dict[uuid.UUID, None] = {}
+        waiting: dict[uuid.UUID, PortalOrder] = {}
+
+        def wanted() -> Iterator[Wanted]:
+            asked = (
+                self.named(bringing, folder, order_ids, seen)
+                if order_ids
+                else (order for each in filters for order in self.listed(bringing, each) if order.may_have_invoice)
+            )
+            for order in asked:
+                if order.id in seen:
+                    continue
+                seen[order.id] = None
+                if folder.has(order):
+                    self.count(ALREADY_THERE)
+                elif not order.may_have_invoice:
+                    self.note(folder, order.id, OrderNotEligible.code, f"A {order.status} order gets no invoice.")
+                elif not order.is_invoice_generated and not generate:
+                    self.note(folder, order.id, InvoiceNotGenerated.code, "The invoice has not been made.", order)
+                else:
+                    waiting[order.id] = order
+                    yield Wanted(order.id, order.number, without_invoice=not order.is_invoice_generated)
+
+        for brought in bringing.bring(wanted()):
+            order = waiting.pop(brought.order.polar_order_id)
+            name = folder.store(order.id, brought.number, brought.pdf) if brought.pdf else ""
+            # As it was when it was listed: what is changed since then, a making of the invoice too, is fetched again.
+            self.note(folder, order.id, brought.outcome, brought.detail, order, name)
+        return seen
+
+    def listed(self, bringing: Export, wanted: Filter) -> Iterator[PortalOrder]:
+        """Give the orders of Polar's own list that are wanted, the oldest first."""
+        for number in itertools.count(1):
+            page = bringing.pace.ask(
+                lambda client, number=number: client.orders(  # type: ignore[misc]
+                    ORDERS, page=number, limit=PAGE_SIZE, wanted=wanted.for_polar()
+                )
+            )
+            yield from filter(wanted.meets, page.orders)
+            if number * PAGE_SIZE >= page.total or not page.orders:
+                return
+
+    def named(
+        self, bringing: Export, folder: Folder, order_ids: Iterable[uuid.UUID], seen: dict[uuid.UUID, None]
+    ) -> Iterator[PortalOrder]:
+        """Give these orders, asked for one by one; note why one can't be had."""
+        for order_id in order_ids:
+            if order_id in seen:
+                continue
+            try:
+                order = bringing.pace.ask(lambda client, order_id=order_id: client.order(ORDERS, order_id))  # type: ignore[misc]
+            except PolarError as failure:
+                seen[order_id] = None
+                self.note(folder, order_id, failure.code, str(failure))
+            else:
+                yield order
+
+    # What is told
+
+    def note(
+        self,
+        folder: Folder,
+        order_id: uuid.UUID,
+        outcome: str,
+        detail: str,
+        order: PortalOrder | None = None,
+        name: str = "",
+    ) -> None:
+        folder.note(order_id, outcome, name, detail, order.modified_at.isoformat() if order else "")
+        self.count(outcome)
+
+    def count(self, outcome: str) -> None:
+        self.counts[outcome] += 1
+        if self.verbosity and self.is_terminal:
+            self.stdout.write(f"\r{self.told_counts()}", ending="")
+            self.stdout.flush()
+        elif self.counts.total() % TELL_EVERY == 0:
+            self.tell(self.told_counts())
+
+    def told_counts(self) -> str:
+        total = self.counts.total()
+        return f"{total} {'order' if total == 1 else 'orders'}" + (f": {_told(self.counts)}" if total else "")
+
+    def tell(self, text: str) -> None:
+        if self.verbosity:
+            self.stdout.write(text)
+
+    def end_line(self) -> None:
+        """Leave the line that counts as it is."""
+        if self.verbosity and self.is_terminal and self.counts:
+            self.stdout.write("")
+
+
+class Line(NamedTuple):
+    """One line of the summary; the columns of a zip from the admin, and of which state of the order the invoice is."""
+
+    row: str
+    polar_order_id: str
+    outcome: str
+    file: str
+    detail: str
+    modified_at: str
+
+
+class Folder:
+    """Invoices in a folder, and the summary that says which: each line as soon as it is true.
+
+    Raises OSError for what can't be read or written, CommandError for a folder that is not meant for this.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: dict[str, Line] = {}
+        self._names = FileNames()
+
+    def __enter__(self) -> Folder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass  # found out before Polar is asked for anything
+        except OSError as error:
+            raise CommandError(f"{self.path} can't be used as a folder for invoices: {error.strerror}.") from None
+        whole = self._read()
+        self._file: IO[str] = (self.path / SUMMARY).open("a+", encoding="utf-8", newline="")
+        self._file.truncate(whole)
+        if not whole:
+            self._write(Line._fields)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        with suppress(OSError):  # a full disk has been told by then
+            self._file.close()
+
+    def _read(self) -> int:
+        """Read the lines of former runs. Return how many bytes of the summary are whole lines."""
+        try:
+            content = (self.path / SUMMARY).read_bytes()
+        except FileNotFoundError:
+            return 0
+        # The last line may have been half written.
+        whole = content[: content.rfind(b"\n") + 1]
+        text = whole.decode("utf-8", "replace").replace("\0", "")
+        try:
+            header, *rows = csv.reader(io.StringIO(text, newline="")) if whole else [[]]
+        except csv.Error:
+            header, rows = [], []
+        if tuple(header) != Line._fields and not _table([]).encode().startswith(content):
+            raise CommandError(f"{self.path / SUMMARY} was not written by this command. Choose another folder.")
+        for values in rows:
+            if len(values) == len(Line._fields):
+                self._keep(Line(*values))
+        return len(whole)
+
+    def has(self, order: PortalOrder) -> bool:
+        """Tell whether the order's invoice is here, and the order has not been changed since."""
+        line = self._lines.get(str(order.id))
+        if line is None or line.outcome != DOWNLOADED or line.modified_at != order.modified_at.isoformat():
+            return False
+        file = self._file_of(line)
+        return file is not None and file.is_file() and file.stat().st_size > 0
+
+    def store(self, order_id: uuid.UUID, number: str, pdf: IO[bytes]) -> str:
+        """Put a PDF here, whole or not at all, and return its name."""
+        known = self._lines.get(str(order_id))
+        file = (known and self._file_of(known)) or self.path / self._names.give(number, order_id)
+        with _in_the_end(file, self.path / f"{file.name}.part") as part, part.open("wb") as stored:
+            shutil.copyfileobj(pdf, stored, PIECE)
+        return file.name
+
+    def note(self, order_id: uuid.UUID, outcome: str, name: str, detail: str, modified_at: str) -> None:
+        line = Line("", str(order_id), outcome, name, cell(" ".join(detail.split())), modified_at)
+        self._keep(line)
+        self._write(line)
+
+    def finish(self) -> None:
+        """Write the summary anew, with one line for each order."""
+        self._file.close()
+        with _in_the_end(self.path / SUMMARY, self.path / f"{SUMMARY}.part") as part:
+            part.write_text(_table(self._lines.values()), encoding="utf-8", newline="")
+
+    def pack(self, into: Path, order_ids: Iterable[uuid.UUID]) -> None:
+        """Make a zip of these orders' invoices and of what the summary says of them, which comes last."""
+        lines = [self._lines[str(order_id)] for order_id in order_ids]
+        with _in_the_end(into, self.path / f"{into.name}.part") as part, ZipFile(part, "w") as archive:
+            for file in filter(None, map(self._file_of, lines)):
+                with file.open("rb") as pdf, archive.open(export.entry(file.name), "w") as stored:
+                    shutil.copyfileobj(pdf, stored, PIECE)
+            archive.writestr(export.entry(SUMMARY), _table(lines))
+
+    def remove(self) -> None:
+        """Remove what is ours, and the folder unless there is something else in it."""
+        for file in (*self.path.glob("Invoice-*.pdf"), *self.path.glob("*.part"), self.path / SUMMARY):
+            file.unlink()
+        with suppress(OSError):
+            self.path.rmdir()
+
+    def _keep(self, line: Line) -> None:
+        self._lines[line.polar_order_id] = line
+        self._names.take(line.file)
+
+    def _write(self, values: Iterable[str]) -> None:
+        csv.writer(self._file).writerow(values)
+        self._file.flush()
+
+    def _file_of(self, line: Line) -> Path | None:
+        # Whatever has been written into the summary meanwhile: nothing outside of this folder.
+        return self.path / line.file if re.fullmatch(r"Invoice-[A-Za-z0-9._-]+\.pdf", line.file) else None
+
+
+@contextmanager
+def _in_the_end(file: Path, part: Path) -> Iterator[Path]:
+    """Give `part` to be written; in the end it takes the place of `file`, or is removed if that failed."""
+    try:
+        yield part
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _table(lines: Iterable[Line]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([Line._fields, *lines])
+    return text.getvalue()
+
+
+def _told(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+
+
+def _filters(since: str | None, until: str | None, customers: list[str]) -> list[Filter]:
+    start, end = _moment("--since", since), _moment("--until", until)
+    if start and end and start >= end:
+        raise CommandError("--until must be later than --since: it names the moment before which orders are wanted.")
+    if not all(customers):
+        raise CommandError("--customer must not be empty.")
+    return [Filter(start, end, _customer(text)) for text in customers] or [Filter(start, end)]
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        day = parse_date(text)
+        moment = datetime.combine(day, time()) if day else parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None or not 1970 < moment.year < 9999:
+        raise CommandError(f"{option} must be like 2026-10-01 or 2026-10-01T12:00:00Z.")
+    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _customer(text: str) -> uuid.UUID | str:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return text
+
+
+def _order_id(text: Any) -> uuid.UUID:
+    try:
+        return uuid.UUID(str(text))
+    except ValueError:
+        raise CommandError("--order must be the id of an order at Polar, a UUID.") from None
