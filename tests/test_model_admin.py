@@ -367,6 +367,8 @@ def test_list_that_is_shown_whole_says_nothing(few: None, boss: User, how_many: 
     response = get(boss, ORDERS)
     assert title(response) == "Select order to view"
     assert f"\n{how_many} order" in response.text
+    assert "result" not in response.text.partition('id="changelist-search"')[2].partition("</form>")[0]
+    assert f"{how_many} result" in get(boss, ORDERS, q="ACME").text
 
 
 @pytest.mark.parametrize("query", [{"status": "paid"}, {"q": "ACME-"}, {"polar_customer_id": str(CUSTOMER)}])
@@ -375,6 +377,7 @@ def test_capped_list_of_what_was_found_says_so(few: None, boss: User, query: dic
         add_order(which, days=which)
     response = get(boss, ORDERS, **query, p="3")
     assert numbers(response) == ["ACME-0004"]
+    assert "5 results" not in response.text, "there are more"
     assert title(response) == "The newest 5 of the orders found. Search or filter more narrowly to find others."
 
 
