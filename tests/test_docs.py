@@ -125,5 +125,5 @@ def test_what_a_line_is_said_to_say_is_what_the_code_says() -> None:
     said = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?) \|", causes, re.MULTILINE)))
     # In pieces: between them the code puts what it has met.
     pieces = [piece.strip() for each in said for piece in re.split(r"…|[(:)]|^[0-9]+ ", each)]
-    assert [piece for piece in pieces if len(piece) > 10 and piece not in source] == []
+    assert [piece for piece in pieces if len(piece) > 7 and piece not in source] == []
     assert len(pieces) > 30
