@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.http import escape_leading_slashes
 from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
@@ -155,7 +156,8 @@ class PortalView(View):
     @property
     def back(self) -> str:
         """Where a browser goes after signing in, or to try again."""
-        return self.request.get_full_path()
+        # A path that begins with two slashes, which a pattern of the host's may let in, would be another site's.
+        return escape_leading_slashes(self.request.get_full_path())
 
     def told(self, failure: PolarError | PolarMisconfigured) -> HttpResponse:
         title, text = FAILURES[failure.code]
