@@ -6,12 +6,18 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.test import Client
 from django.views.debug import ExceptionReporter
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 #: For a night, or an hour: the suite itself looks for seconds.
 settings.register_profile("long", max_examples=2000, stateful_step_count=100, deadline=None)
 
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def quick(examples: int) -> settings:
+    """So many examples in the suite, and thousands with `--hypothesis-profile=long`; fixtures are shared by all."""
+    chosen = settings() if settings.get_current_profile_name() == "long" else settings(max_examples=examples)
+    return settings(chosen, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def browser(user: User | None, **how: Any) -> Client:

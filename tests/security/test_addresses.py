@@ -14,7 +14,7 @@ from django.core.cache import cache
 from django.core.exceptions import DisallowedHost
 from django.template import Context, Template
 from django.test import RequestFactory
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -25,7 +25,7 @@ from polar_portal.testing import FakeCustomer, FakePolar
 from tests.api.test_presigned import HOSTILE
 from tests.conftest import JSON
 
-from .conftest import HTML, browser
+from .conftest import HTML, browser, quick
 
 ELSEWHERE = [
     "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "https://evil.example",
@@ -241,7 +241,7 @@ def headers_are_sound(response: Any) -> None:
     assert not location or location.startswith(("https://", "/billing/", "/sign-in/"))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@quick(40)
 @given(
     retry_after=st.text(st.characters(max_codepoint=255), max_size=30)
     | st.integers(-(10**12), 10**12).map(str)

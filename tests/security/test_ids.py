@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.template import Context, Template
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polar_portal.exceptions import OrderNotFound
 from polar_portal.portal import CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakePolar
 
-from .conftest import HTML, browser
+from .conftest import HTML, browser, quick
 
 ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 PAGES = ["", "invoice/", "receipt/", "billing-details/"]
@@ -167,7 +167,7 @@ ANYTHING = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@quick(60)
 @given(order=ANYTHING)
 @example(order="\u0663" * 32)
 @example(order="3" * 31 + "\n")

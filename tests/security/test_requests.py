@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -19,7 +19,7 @@ from polar_portal.portal import CustomerPortal
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from tests.conftest import JSON
 
-from .conftest import HTML, browser
+from .conftest import HTML, browser, quick
 
 GOOD = {"name": "Eve", "line1": "1 Evil St", "city": "Paris", "postal_code": "75002", "country": "FR"}
 CSRF = "0123456789abcdef0123456789abcdef"
@@ -263,7 +263,7 @@ def test_accept_of_any_kind_is_answered(
     assert json is None or (response["Content-Type"] == "application/json") is json
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@quick(30)
 @given(
     accept=st.lists(
         st.sampled_from('text/html application/json */* ; , q= 0 1 nan inf -1 1e400 = " * /'.split()), max_size=14
@@ -329,7 +329,7 @@ def test_body_of_any_size_or_shape_is_no_stack_trace_and_no_change(
     assert order.billing_name == "Ada Lovelace"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@quick(40)
 @given(
     data=st.dictionaries(
         st.sampled_from([*GOOD, "state", "line2", "id", "order", "customer_id", "locked", "billing_name"]),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils.functional import lazystr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -18,7 +18,7 @@ from polar_portal.exceptions import NotACustomer, PolarError, PolarMisconfigured
 from polar_portal.portal import CustomerPortal
 from polar_portal.testing import FakeCustomer, FakePolar
 
-from .conftest import HTML, browser, reported
+from .conftest import HTML, browser, quick, reported
 
 ADDRESS = "ada@shop.example"
 
@@ -180,7 +180,7 @@ ANYTHING = st.recursive(
 NAMES = st.sampled_from(["external_customer_id", "customer_id", "member_id", "external_member_id", "email"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@quick(60)
 @given(value=ANYTHING | st.dictionaries(NAMES, ANYTHING, max_size=3))
 def test_any_answer_is_a_customer_or_one_of_ours(
     fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, value: Any
