@@ -116,7 +116,6 @@ class Clicks(RuleBasedStateMachine):
         self.browsers = {user: browser(user) for user in (self.ada, self.bob)}
         self.orders: list[FakeOrder] = []
         self.down = False
-        self.wiped_at = 0.0
         self.pressed: dict[tuple[User, uuid.UUID, uuid.UUID], float] = {}
         self.edits: dict[uuid.UUID, Edit] = {}
         self.limited: dict[str, float] = {}
@@ -166,8 +165,11 @@ class Clicks(RuleBasedStateMachine):
     @rule()
     def cache_is_wiped(self) -> None:
         cache.clear()
-        self.wiped_at = self.now
-        self.limited.clear()  # what Polar has said is forgotten; the note of an edit is not
+        # What Polar was asked and has said is forgotten; the note of an edit is not.
+        self.limited.clear()
+        self.pressed.clear()
+        for made in self.made.values():
+            made.clear()
 
     @rule()
     def sessions_end(self) -> None:
@@ -257,7 +259,7 @@ class Clicks(RuleBasedStateMachine):
         self.names += 1
         in_the_making = self.polar.at_work
         before = len(self.polar.calls)
-        known = self.may_know_of_a_job(order)
+        known = self.is_pressed(self.ada, order)
         answer = self.send(self.ada, "post", f"{order.id}/billing-details/", {"name": f"Name {self.names}", **FRENCH})
         self.expect(answer, order, {303, 422}, also=frozenset({409}))
         patches = [call for call in self.polar.calls[before:] if call.method == "PATCH"]
@@ -438,13 +440,9 @@ class Clicks(RuleBasedStateMachine):
         at = self.pressed.get((user, self.who(user).id, order.id))
         return at is not None and self.now < at + PENDING
 
-    def may_know_of_a_job(self, order: FakeOrder) -> bool:
-        at = self.pressed.get((self.ada, self.who(self.ada).id, order.id), 0.0)
-        return at > self.wiped_at and self.now < at + PENDING
-
     def made_lately(self, user: User) -> int:
         """How many sessions this user has caused within a minute, as far as anything may still know of them."""
-        return sum(at > max(self.now - 60, self.wiped_at) for at in self.made[user])
+        return sum(at > self.now - 60 for at in self.made[user])
 
     def check_calls(self, user: User, before: int, method: str, order: FakeOrder | None) -> None:
         calls = self.polar.calls[before:]
