@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
+import logging
+import pickle
 import time
 import uuid
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.template import Context, Template
 from pytest_django import Settings
 
 from polar_portal.api import deadline
 from polar_portal.api.client import Client, download
 from polar_portal.api.schemas import Document
 from polar_portal.conf import Secret
+from polar_portal.exceptions import PolarError, PolarMisconfigured
 from polar_portal.portal import CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakePolar
+from tests.test_secrets import ADDRESS, BREAKS
 
 from .conftest import browser, reported
 
@@ -121,3 +128,77 @@ def test_debug_page_of_a_template_that_fails_shows_no_link_and_no_customer(
     assert fake_polar.sessions
     for secret in (*fake_polar.sessions, fake_polar.access_token, ada_at_polar.email, "X-Amz-", "rue de", "Lovelace"):
         assert secret not in response.text
+
+
+# Whatever goes wrong at Polar
+
+
+ACTS: dict[str, Any] = {
+    "invoice": lambda portal, order: portal.invoice(order),
+    "receipt": lambda portal, order: portal.receipt(order),
+    "generate": lambda portal, order: portal.generate_invoice(order),
+    "cached": lambda portal, order: portal.cached("invoice", order) or portal.invoice(order),
+    "order": lambda portal, order: portal.order(order),
+    "orders": lambda portal, order: portal.orders(),
+    "hosted": lambda portal, order: portal.hosted_url(return_url="https://shop.example/"),
+    "edit": lambda portal, order: portal.update_billing_details(order, name="Ada", address={"line1": "1 Hidden Rd"}),
+}
+
+
+@pytest.mark.parametrize("breaks", BREAKS[1:], ids=lambda breaks: breaks.__name__)
+@pytest.mark.parametrize("act", ACTS)
+def test_failure_of_any_kind_carries_no_secret(
+    fake_polar: FakePolar, ada: User, settings: Settings, breaks: Any, act: str
+) -> None:
+    settings.DEBUG = True
+    settings.POLAR_CUSTOMER_RESOLVER = "tests.test_secrets.by_email"
+    customer = fake_polar.add_customer(external_id=ADDRESS, name="Ada Lovelace", email=ADDRESS)
+    order = fake_polar.add_order(customer, invoice=True).id
+    CustomerPortal(ada).order(order)
+    breaks(fake_polar, settings)
+    failures: list[BaseException] = []
+    for _ in range(2):  # the second is told by the cache, or by what the first has left
+        portals: list[Any] = [CustomerPortal(ada), CustomerPortal(ada), OrganizationPortal()]
+        for portal in portals:
+            try:
+                if not isinstance(portal, OrganizationPortal) or act in {"invoice", "receipt", "generate", "cached"}:
+                    ACTS[act](portal, order)
+            except (PolarError, PolarMisconfigured) as failure:
+                failures.append(failure)
+        fake_polar.expire_sessions()
+    for each in failures:
+        told = reported(each)
+        assert "_run." in told, "the frames of ours are there"
+        for secret in (fake_polar.access_token, *fake_polar.sessions, ADDRESS, "X-Amz-", "Bearer ", "Lovelace"):
+            assert secret not in told
+        assert pickle.dumps(each)
+
+
+def test_asyncio_in_debug_mode_logs_no_secret(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ready, unmade = fake_polar.add_order(ada_at_polar, invoice=True), fake_polar.add_order(ada_at_polar)
+    page = Template("{% load polar_portal %}{% polar_invoice order as invoice %}{{ invoice.status }}")
+
+    async def view() -> list[str]:
+        # As a slow view that the loop complains of, and one whose failure nobody looks at.
+        asyncio.get_running_loop().slow_callback_duration = 0
+        shown: list[str] = [page.render(Context({"user": ada, "order": order.id})) for order in (ready, unmade)]
+        failing = asyncio.get_running_loop().create_task(fail())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del failing
+        return shown
+
+    async def fail() -> None:
+        CustomerPortal(ada).receipt(uuid.uuid4())
+
+    assert asyncio.run(view(), debug=True) == ["ready", "not_generated"]
+    gc.collect()
+    formatter = logging.Formatter()
+    told = "\n".join(f"{formatter.format(record)} {record.args!r}" for record in caplog.records)
+    assert "asyncio" in {record.name for record in caplog.records}
+    assert "Task exception was never retrieved" in told
+    for secret in (fake_polar.access_token, *fake_polar.sessions, ada_at_polar.email, "X-Amz-Signature"):
+        assert secret not in told
