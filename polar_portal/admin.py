@@ -27,6 +27,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from polar_portal import events
 from polar_portal.documents import ASK_EVERY
 from polar_portal.exceptions import (
     DocumentPending,
@@ -524,15 +525,33 @@ class CustomerSessionAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[typ
 class WebhookDeliveryAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     """What Polar has delivered, and what became of it. Its body is not shown: the customer's address stands there."""
 
+    actions = ["run_again"]
     list_display = ["received_at", "type", "outcome", "attempts", "error", "delivery_id"]
     fields = ["delivery_id", "type", "received_at", "outcome", "attempts", "error"]
     list_filter = ["outcome", "received_at"]
     lookups = frozenset({"outcome__exact", "received_at__gte", "received_at__lt"})
     search_fields = ["delivery_id"]  # shows the search box; `search` does the rest
-    search_help_text = _("The exact id of a delivery, or the exact type of events, like order.paid.")
+    search_help_text = _("The exact id of a delivery, or the exact type of its event.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
         return super().get_queryset(request).defer("body")
+
+    def has_run_again_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("polar_portal.change_webhookdelivery")
+
+    @admin.action(permissions=["run_again"], description=_("Run again what failed"))
+    def run_again(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:
+        """Apply the selected deliveries that could not be applied; the others are left as they are."""
+        failed = queryset.filter(outcome=WebhookDelivery.Outcome.FAILED).order_by("received_at", "pk")
+        ended = [events.run_again(delivery).outcome for delivery in failed[:MOST_LISTED]]
+        still = ended.count(WebhookDelivery.Outcome.FAILED)
+        done = len(ended) - still
+        if done or not still:
+            text = ngettext("%(count)d delivery has taken effect.", "%(count)d deliveries have taken effect.", done)
+            self.message_user(request, text % {"count": done}, messages.SUCCESS if done else messages.INFO)
+        if still:
+            text = ngettext("%(count)d delivery has failed again.", "%(count)d deliveries have failed again.", still)
+            self.message_user(request, text % {"count": still}, messages.ERROR)
 
     def search(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         # As with an order's id.

@@ -122,15 +122,47 @@ def test_nobody_adds_changes_or_deletes(boss: User, path: str) -> None:
     assert "delete_selected" not in client.get(path).text
 
 
-def test_orders_offer_the_invoice_action_and_the_others_none(boss: User, sam: User) -> None:
+def run_again(staff: User, *deliveries: WebhookDelivery) -> str:
+    """Run the action on the list, and return the page that follows."""
+    client = Client()
+    client.force_login(staff)
+    chosen = [delivery.pk for delivery in deliveries]
+    return str(client.post(DELIVERIES, {"action": "run_again", "_selected_action": chosen}, follow=True).text)
+
+
+def test_failed_deliveries_are_run_again(boss: User, fake_polar: FakePolar) -> None:
+    order = fake_polar.add_order(fake_polar.add_customer())
+    body, _ = fake_polar.webhook("order.paid", order)
+    mended, hopeless = add_delivery(1, outcome="failed", body=body), add_delivery(2, outcome="failed", body=b"?")
+    applied = add_delivery(3)
+    page = run_again(boss, mended, hopeless, applied)
+    assert "1 delivery has taken effect." in page
+    assert "1 delivery has failed again." in page
+    assert Order.objects.get().pk == order.id
+    outcomes = WebhookDelivery.objects.order_by("pk").values_list("outcome", "attempts")
+    assert list(outcomes) == [("applied", 2), ("failed", 2), ("applied", 1)]
+    assert "0 deliveries have taken effect." in run_again(boss, applied)
+    assert fake_polar.calls == []
+
+
+def test_deliveries_are_run_again_by_those_who_may_change_them_alone(sam: User) -> None:
+    failed = add_delivery(outcome="failed", body=b"?")
+    run_again(sam, failed)
+    assert WebhookDelivery.objects.get().attempts == 1
+    sam.user_permissions.add(Permission.objects.get(codename="change_webhookdelivery"))
+    run_again(sam, failed)
+    assert WebhookDelivery.objects.get().attempts == 2
+
+
+def test_each_list_offers_its_action_to_those_who_may(boss: User, sam: User) -> None:
     add_order()
     add_session(boss)
     add_delivery()
     assert 'value="download_invoices"' in get(boss, ORDERS).text
     for path in LISTS:
         assert 'name="action"' not in get(sam, path).text
-    for path in (SESSIONS, DELIVERIES):
-        assert 'name="action"' not in get(boss, path).text
+    assert 'name="action"' not in get(boss, SESSIONS).text
+    assert 'value="run_again"' in get(boss, DELIVERIES).text
 
 
 def test_action_downloads_the_invoice_of_a_mirrored_order(
@@ -331,7 +363,7 @@ def test_odd_searches_do_no_harm(boss: User, path: str, term: str) -> None:
 
 
 def test_search_says_what_can_be_searched(boss: User) -> None:
-    for path, said in ((ORDERS, "receipt number"), (SESSIONS, "primary key"), (DELIVERIES, "order.paid")):
+    for path, said in ((ORDERS, "receipt number"), (SESSIONS, "primary key"), (DELIVERIES, "type of its event")):
         assert re.search(rf'id="searchbar_helptext">[^<]*{said}', get(boss, path).text)
 
 

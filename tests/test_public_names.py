@@ -119,7 +119,10 @@ def test_signals() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["polar_rerun_webhooks"])
+@pytest.mark.parametrize(
+    "name",
+    ["polar_check", "polar_sync_orders", "polar_export_invoices", "polar_clear_expired", "polar_rerun_webhooks"],
+)
 def test_commands(name: str) -> None:
     command = load_command_class("polar_portal", name)
     assert command.help
