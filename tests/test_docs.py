@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from django.core.management import BaseCommand, get_commands, load_command_class
 from django.dispatch import Signal
 
 from polar_portal import checks, exceptions, signals
@@ -127,3 +128,17 @@ def test_what_a_line_is_said_to_say_is_what_the_code_says() -> None:
     pieces = [piece.strip() for each in said for piece in re.split(r"…|[(:)]|^[0-9]+ ", each)]
     assert [piece for piece in pieces if len(piece) > 7 and piece not in source] == []
     assert len(pieces) > 30
+
+
+def test_every_command_is_told_with_its_options() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0]: part for part in re.split(r"^## ", text, flags=re.MULTILINE)}
+    of_django = options(BaseCommand())
+    for name in [name for name, app in get_commands().items() if app == "polar_portal"]:
+        for option in options(load_command_class("polar_portal", name)) - of_django:
+            assert option in sections[name], name
+
+
+def options(command: BaseCommand) -> set[str]:
+    parser = command.create_parser("manage.py", "command")
+    return {text for action in parser._actions for text in action.option_strings if text.startswith("--")}
