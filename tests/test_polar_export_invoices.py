@@ -232,6 +232,21 @@ def test_a_last_line_that_was_half_written_is_done_once_more(
     assert len(fake_polar.downloads) == 1
 
 
+def test_a_half_written_line_spoils_no_later_one(
+    fake_polar: FakePolar, customer: FakeCustomer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = buy(fake_polar, customer, 3)
+    run(folder)
+    (folder / "summary.csv").write_bytes((folder / "summary.csv").read_bytes()[:-30])
+    orders.append(fake_polar.add_order(customer, invoice=True))
+    with monkeypatch.context() as patched:
+        stop_at(fake_polar, patched, orders[3], KeyboardInterrupt())
+        fails(folder)
+    assert outcomes(folder) == {str(order.id): "downloaded" for order in orders[:3]}
+    written = (folder / "summary.csv").read_text(encoding="utf-8").splitlines()
+    assert all(line.count(",") == 5 for line in written)
+
+
 @pytest.mark.parametrize("content", [b"", b"row,polar_ord", b"row,polar_order_id,outcome,file,detail,modified_at\r"])
 def test_summary_that_was_hardly_begun(
     fake_polar: FakePolar, customer: FakeCustomer, folder: Path, content: bytes
@@ -348,9 +363,10 @@ def test_zip_is_made_although_one_failed_and_the_next_run_tries_that_alone(
     assert "some.zip.part is kept" in str(failure)
     with zipfile.ZipFile(output) as archive:
         assert set(archive.namelist()) == {*names([orders[0], orders[2]]), "summary.csv"}
+    assert pdfs(tmp_path / "some.zip.part") == names([orders[0], orders[2]])
     fake_polar.clear_calls()
     run(output)
-    assert asked(fake_polar) == ["GET orders", "GET invoice"]
+    assert len(fake_polar.downloads) == 1
     with zipfile.ZipFile(output) as archive:
         assert set(archive.namelist()) == {*names(orders), "summary.csv"}
     assert [path.name for path in tmp_path.iterdir()] == ["some.zip"]
@@ -395,7 +411,8 @@ def test_several_customers_by_either_id(fake_polar: FakePolar, customer: FakeCus
     second, third = fake_polar.add_customer(external_id="2"), fake_polar.add_customer(external_id="3")
     wanted = buy(fake_polar, customer, 2) + buy(fake_polar, second, 2)
     buy(fake_polar, third, 2)
-    run(folder, "--customer", "ada@shop.example", "--customer", str(second.id), "--customer", "2")
+    out = run(folder, "--customer", "ada@shop.example", "--customer", str(second.id), "--customer", "2")
+    assert "Done. 4 orders: 4 downloaded" in out
     assert set(outcomes(folder)) == {str(order.id) for order in wanted}
     assert [call.query.get("external_customer_id") for call in fake_polar.calls if "sorting" in call.query] == [
         "ada@shop.example", None, "2",
@@ -448,6 +465,7 @@ def test_generate_has_it_made_and_waits(
     assert "3 downloaded" in out
     assert "1 billing_details_missing" in out
     assert pdfs(folder) == names(orders)
+    assert asked(fake_polar)[:3] == ["GET orders", "POST invoice", "POST invoice"], "the list has said it"
     assert fake_polar.count("POST", "/invoice") == 3
     assert sum(clock.waits) <= 10
     assert outcomes(folder)[str(without.id)] == "billing_details_missing"
