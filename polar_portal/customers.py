@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import IntegrityError, router, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -133,17 +134,21 @@ def keep_session(user: Any, scope: str, key: int, issued: IssuedSession, asked_a
 
     asked_at: the moment, by our clock, before Polar was asked; its life counts from then.
     """
+    values = {
+        "polar_customer_id": issued.polar_customer_id,
+        "encrypted_token": _encrypt(issued.token, scope, key),
+        "created_at": asked_at,
+        "expires_at": asked_at + timedelta(seconds=min(issued.life, 86400)),
+    }
+    mine = CustomerSession.objects.filter(user_id=user.pk, scope=scope)
     with tolerating_database("A customer session can't be kept; the next click makes a new one"):
-        CustomerSession.objects.update_or_create(
-            user_id=user.pk,
-            scope=scope,
-            defaults={
-                "polar_customer_id": issued.polar_customer_id,
-                "encrypted_token": _encrypt(issued.token, scope, key),
-                "created_at": asked_at,
-                "expires_at": asked_at + timedelta(seconds=min(issued.life, 86400)),
-            },
-        )
+        # Not update_or_create: that reads first, and where many do so at once SQLite refuses all their writes but one.
+        if not mine.update(**values):
+            try:
+                with transaction.atomic(using=router.db_for_write(CustomerSession)):
+                    CustomerSession.objects.create(user_id=user.pk, scope=scope, **values)
+            except IntegrityError:
+                mine.update(**values)  # another worker has just kept one
     return KeptSession(issued.token, issued.polar_customer_id)
 
 

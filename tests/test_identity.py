@@ -267,7 +267,7 @@ def test_a_database_that_keeps_nothing_costs_a_session_per_click(
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise DatabaseError("attempt to write a readonly database")
 
-    monkeypatch.setattr("django.db.models.query.QuerySet.update_or_create", refuse)
+    monkeypatch.setattr("django.db.models.query.QuerySet.update", refuse)
     for _ in range(2):
         CustomerPortal(ada).invoice(fake_polar.add_order(ada_at_polar, invoice=True).id)
     assert asked(fake_polar) == ["POST session", "GET invoice"] * 2
@@ -280,7 +280,7 @@ def test_the_hosts_transaction_stays_usable(
         with connection.cursor() as cursor:
             cursor.execute("SELECT no_such_column")
 
-    monkeypatch.setattr("django.db.models.query.QuerySet.update_or_create", fail)
+    monkeypatch.setattr("django.db.models.query.QuerySet.update", fail)
     with transaction.atomic():
         with CaptureQueriesContext(connection) as queries:
             CustomerPortal(ada).invoice(fake_polar.add_order(ada_at_polar, invoice=True).id)

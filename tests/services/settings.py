@@ -1,0 +1,31 @@
+"""Settings of these tests: those of the suite, on the database that SERVICES_DATABASE names.
+
+SERVICES_SETTINGS is JSON with what is set differently in a process that a test starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import environ  # type: ignore[import-untyped]
+
+from tests.services.servers import MARIADB, POSTGRESQL, Server
+from tests.settings import *  # noqa: F403
+
+DATABASE = os.environ["SERVICES_DATABASE"]
+DATABASE_SERVER: Server | None = {"sqlite": None, "postgresql": POSTGRESQL, "mariadb": MARIADB}[DATABASE]
+
+_database: dict[str, Any]
+if DATABASE_SERVER is None:
+    # A file: threads and processes can't share one in memory.
+    _file = str(Path(tempfile.gettempdir()) / f"polar_portal_services_{os.getpid()}.sqlite3")
+    _database = {"ENGINE": "django.db.backends.sqlite3", "NAME": _file, "TEST": {"NAME": _file}}
+else:
+    _database = {**environ.Env.db_url_config(DATABASE_SERVER.url), "TEST": {"NAME": "polar_portal_services"}}
+DATABASES = {"default": _database}
+
+globals().update(json.loads(os.environ.get("SERVICES_SETTINGS", "{}")))
