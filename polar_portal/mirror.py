@@ -6,12 +6,13 @@ one with the later `modified_at` stays.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from copy import copy
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, OperationalError, router, transaction
 
 from polar_portal.api.schemas import PortalOrder
 from polar_portal.models import Order, announce, from_field, to_field, tolerating_database
@@ -107,7 +108,11 @@ def _insert(rows: dict[Any, Order]) -> tuple[list[Order], list[Order]]:
                     row.save(force_insert=True)
                 inserted.append(row)
             except IntegrityError:
-                known += Order.objects.filter(pk=row.pk)
+                if (meanwhile := _as_it_is_now(row.pk)) is None:
+                    # PostgreSQL under REPEATABLE READ, which wants a transaction that others overtook begun anew.
+                    message = "Another worker has brought an order that this transaction can't see."
+                    raise OperationalError(message) from None
+                known.append(meanwhile)
         return inserted, known
     return new, known
 
@@ -123,11 +128,21 @@ def _update(known: Order, row: Order) -> tuple[Order, Order]:
             for name, value in values.items():
                 setattr(after, name, value)
             return known, after
-        meanwhile = Order.objects.filter(pk=known.pk).first()
+        meanwhile = _as_it_is_now(known.pk)
         if meanwhile is None:
             break
         known = meanwhile
     return known, known
+
+
+def _as_it_is_now(pk: uuid.UUID) -> Order | None:
+    """Return a row as others have left it.
+
+    Locked for that: within a transaction, under MariaDB's own default of REPEATABLE READ, a plain read goes on seeing
+    what was there when the transaction began.
+    """
+    with transaction.atomic(using=router.db_for_write(Order)):
+        return Order.objects.select_for_update().filter(pk=pk).first()
 
 
 def _version(row: Order) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,7 +16,7 @@ from unittest import mock
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, connections, models, transaction
 from pytest_django import Settings
 
 from polar_portal import customers, documents, events, mirror
@@ -121,6 +122,47 @@ def test_a_session_that_loses_the_race_leaves_the_hosts_transaction_usable(ada: 
 
 
 # Orders
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["", "each in a transaction"])
+def test_a_new_order_that_two_workers_write_at_once_is_there_in_its_newer_version(inside: bool, isolation: str) -> None:
+    if inside and connection.vendor == "sqlite":
+        pytest.skip("SQLite has one transaction that writes at a time: the other one fails")
+    both_have_looked, older_is_there = threading.Barrier(2), threading.Event()
+    bulk_create = models.QuerySet.bulk_create
+
+    def insert(rows: models.QuerySet[Order], new: list[Order], **kwargs: Any) -> Any:
+        both_have_looked.wait(10)
+        if new[0].status == "refunded":
+            older_is_there.wait(10)
+        return bulk_create(rows, new, **kwargs)
+
+    def write(order: PortalOrder) -> None:
+        with transaction.atomic() if inside else nullcontext():
+            mirror.write([order])
+        older_is_there.set()
+
+    with mock.patch.object(models.QuerySet, "bulk_create", insert):
+        older, newer = at_once(lambda: write(portal_order()), lambda: write(later(1, status="refunded")))
+    assert older is None
+    if inside and isolation and connection.vendor == "postgresql":
+        assert isinstance(newer, OperationalError), "PostgreSQL has it tried again, and so do we"
+        write(later(1, status="refunded"))
+    else:
+        assert newer is None
+    assert Order.objects.get().status == "refunded"
+
+
+def test_an_order_that_changed_since_the_transaction_began_is_still_brought_up_to_date(isolation: str) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite lets nobody else write meanwhile")
+    tried_again = isolation and connection.vendor == "postgresql"
+    mirror.write([portal_order()])
+    with pytest.raises(OperationalError, match="serialize") if tried_again else nullcontext(), transaction.atomic():
+        assert Order.objects.get().status == "paid"  # from here on REPEATABLE READ sees it so
+        at_once(lambda: mirror.write([later(1, status="partially_refunded")]))
+        mirror.write([later(2, status="refunded")])
+    assert Order.objects.get().status == "partially_refunded" if tried_again else "refunded"
 
 
 # Deliveries
