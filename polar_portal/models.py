@@ -146,6 +146,14 @@ class Order(models.Model):
         return self.number or str(self.polar_order_id)
 
 
+class ExactField(models.CharField):  # type: ignore[type-arg]  # can't be subscripted at run time
+    """Text in which upper and lower case differ on every database: by default they do not on MariaDB and MySQL."""
+
+    def db_type(self, connection: Any) -> str | None:
+        kind = super().db_type(connection)
+        return f"{kind} COLLATE utf8mb4_bin" if connection.vendor == "mysql" else kind
+
+
 class WebhookDelivery(models.Model):
     """A delivery that Polar has signed, and what became of it.
 
@@ -157,7 +165,7 @@ class WebhookDelivery(models.Model):
         IGNORED = "ignored", _("nothing to do")
         FAILED = "failed", _("failed")
 
-    delivery_id = models.CharField(_("delivery id"), max_length=255, unique=True)
+    delivery_id = ExactField(_("delivery id"), max_length=255, unique=True)
     type = models.CharField(_("type"), max_length=100, blank=True)
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, default=Outcome.FAILED)
     error = models.CharField(_("error"), max_length=255, blank=True)

@@ -5,6 +5,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import polar_portal.models
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -69,7 +71,10 @@ class Migration(migrations.Migration):
             name="WebhookDelivery",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("delivery_id", models.CharField(max_length=255, unique=True, verbose_name="delivery id")),
+                (
+                    "delivery_id",
+                    polar_portal.models.ExactField(max_length=255, unique=True, verbose_name="delivery id"),
+                ),
                 ("type", models.CharField(blank=True, max_length=100, verbose_name="type")),
                 (
                     "outcome",

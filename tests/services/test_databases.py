@@ -250,6 +250,13 @@ def test_a_failed_delivery_that_two_workers_run_again_takes_effect_once(
     assert WebhookDelivery.objects.get().attempts == 2
 
 
+def test_deliveries_whose_ids_differ_in_case_are_two(fake_polar: FakePolar, event: Event) -> None:
+    for each in ("msg_2AbC", "msg_2aBc"):
+        assert receive(fake_polar, replace(event, id=each)).delivery_id == each
+    assert set(WebhookDelivery.objects.values_list("delivery_id", flat=True)) == {"msg_2AbC", "msg_2aBc"}
+    assert WebhookDelivery.objects.get(delivery_id="msg_2aBc").attempts == 1
+
+
 # Values
 
 
