@@ -281,7 +281,10 @@ def _fetch(
         nonlocal pending, settles_at
         document, pending, settles_at = _look(identity, kind, polar_order_id)
         if document is None and pending and (wait := pending["asked"] + ask_every - time.time()) > 0:
-            raise _still_pending(polar_order_id, min(wait, ask_every))
+            too_early = _still_pending(polar_order_id, min(wait, ask_every))
+            # Whoever looks finds the same here. An outcome of each such click would fill a small cache.
+            too_early.remembered = True
+            raise too_early
         return document
 
     def ask_and_keep() -> Document:
