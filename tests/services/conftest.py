@@ -1,9 +1,33 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.conf import settings
+from django.db import connection
+from pytest_django import DjangoDbBlocker, Settings
 
-from tests.services.servers import Server
+from tests.services.polar import Polar
+from tests.services.servers import MEMCACHED, REDIS, Server
+
+ROOT = Path(__file__).parent.parent.parent
+#: Django's caches, and where each is.
+BACKENDS: dict[str, tuple[str, Server | str]] = {
+    "Redis": ("redis.RedisCache", REDIS),
+    "Memcached": ("memcached.PyMemcacheCache", MEMCACHED),
+    "the database": ("db.DatabaseCache", "services_cache"),
+    "files": ("filebased.FileBasedCache", ""),
+    "local memory": ("locmem.LocMemCache", "services"),
+    "no cache": ("dummy.DummyCache", "services"),
+}
 
 
 def _without_database() -> str:
@@ -15,3 +39,92 @@ def _without_database() -> str:
 
 #: For tests that use the database, and processes that share it, as `make services` sets them up.
 needs_database = pytest.mark.skipif(bool(_without_database()), reason=_without_database())
+
+
+@contextmanager
+def started(*command: str, **different: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a module of Python on the database of this test, with settings that are different; end it in any case."""
+    database = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
+    environment = {**os.environ, "SERVICES_SETTINGS": json.dumps({"DATABASES": {"default": database}, **different})}
+    with subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+class Worker:
+    """A process of `tests/services/worker.py`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def do(self, *what: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline() or '"it ended"')
+
+
+@contextmanager
+def workers(number: int, **different: Any) -> Iterator[list[Worker]]:
+    with ExitStack() as stack:
+        started_ = [Worker(stack.enter_context(started("tests.services.worker", **different))) for _ in range(number)]
+        assert [worker.answer() for worker in started_] == ["ready"] * number
+        yield started_
+
+
+@pytest.fixture
+def polar() -> Iterator[Polar]:
+    """A stand-in for Polar that counts what it is asked."""
+    polar = Polar()
+    with polar.served():
+        yield polar
+
+
+@pytest.fixture
+def kept_in(
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    tmp_path: Path,
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[dict[str, Any]]:
+    """The setting CACHES for the cache that a test is parametrized with, in force; its keys are this test's own."""
+    backend, where = BACKENDS[request.param]
+    if isinstance(where, Server):
+        if where.missing:
+            pytest.skip(where.missing)
+        location = where.url if where is REDIS else "{}:{}".format(*where.address)
+    else:
+        location = where or str(tmp_path)
+    caches = {
+        "default": {
+            "BACKEND": f"django.core.cache.backends.{backend}",
+            "LOCATION": location,
+            "KEY_PREFIX": uuid.uuid4().hex,
+        }
+    }
+    settings.CACHES = caches
+    # One of the caches is kept in the database, whose table was made with the others.
+    with django_db_blocker.unblock():
+        yield caches
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    """Instead of the suite's own, which empties the cache: it may be a server that others use too."""

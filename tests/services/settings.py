@@ -27,5 +27,10 @@ if DATABASE_SERVER is None:
 else:
     _database = {**environ.Env.db_url_config(DATABASE_SERVER.url), "TEST": {"NAME": "polar_portal_services"}}
 DATABASES = {"default": _database}
+# The second one so that its table is made with the others.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "database": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "services_cache"},
+}
 
 globals().update(json.loads(os.environ.get("SERVICES_SETTINGS", "{}")))
