@@ -35,8 +35,9 @@ def at_once(number: int, act: Callable[[], Any]) -> list[Any]:
     together = threading.Barrier(number)
 
     def one() -> Any:
-        together.wait()
         try:
+            cache.get("nothing")  # connects, where there is something to connect to
+            together.wait()
             return act()
         except Exception as failure:  # noqa: BLE001 - it is what is looked at
             return failure
@@ -62,6 +63,9 @@ def hang_up() -> None:
 class Work:
     """Something slow that only one may do at a time; it remembers how often it was done."""
 
+    #: Seconds: long enough for the others to arrive.
+    takes = 0.2
+
     def __init__(self, failure: Exception | None = None, *, keeps: bool = True) -> None:
         self.done = 0
         self.failure = failure
@@ -73,7 +77,7 @@ class Work:
 
     def __call__(self) -> str:
         self.done += 1
-        time.sleep(0.2)  # long enough for the others to arrive
+        time.sleep(self.takes)
         if self.failure:
             raise self.failure
         if self.keeps:

@@ -24,6 +24,7 @@ class Call:
     """what: SESSION or INVOICE. at: a reading of `time.monotonic()`. token: as it was sent. port: whence it came."""
 
     what: str
+    path: str
     at: float
     token: str
     port: int
@@ -93,7 +94,7 @@ class Polar:
         name = path.rstrip("/").rpartition("/")[2]
         what = SESSION if name == "customer-sessions" else f"{method} {name}"
         with self._lock:
-            self.calls.append(Call(what, time.monotonic(), token, port))
+            self.calls.append(Call(what, path, time.monotonic(), token, port))
             number = len(self.calls)
         failure = self.failures.get(what)
         time.sleep(TAKES)

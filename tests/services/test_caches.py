@@ -18,6 +18,7 @@ pytestmark = needs_database
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_lets_one_in")
 @pytest.mark.parametrize(
     ("kept_in", "least", "most"),
     [
