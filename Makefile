@@ -6,10 +6,10 @@ PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
 
-.PHONY: help demo test faults check clean
+.PHONY: help demo test faults services check clean
 
 help:  ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-example  ## Run the shop with an embedded Polar on 127.0.0.1:8000 (PORT=… for another port)
 	@$(BIN)/python -m example_project.demo --port $(PORT)
@@ -19,6 +19,11 @@ test: $(VENV)/.installed-test  ## Run the tests, with coverage
 
 faults: $(VENV)/.installed-test  ## Play every way in which Polar can fail, and print the table
 	$(BIN)/python -m pytest tests/faults -x -q
+
+# Addresses: POSTGRES_URL, MARIADB_URL, REDIS_URL, MEMCACHED_URL; without them the usual local ports. What does not answer
+# is skipped by name. Its driver for MariaDB is compiled, with Debian's libmariadb-dev.
+services: $(VENV)/.installed-services  ## Show what is promised on PostgreSQL, MariaDB, SQLite, Redis and Memcached
+	@$(BIN)/python -m tests.services
 
 check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
 	$(BIN)/ruff format --check

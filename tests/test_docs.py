@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
 from collections import Counter
@@ -14,6 +15,8 @@ from django.dispatch import Signal
 from polar_portal import checks, exceptions, signals
 from polar_portal.texts import FAILURES as TEXTS
 from tests.faults.rows import TABLE
+from tests.services.conftest import BACKENDS
+from tests.services.servers import MEMCACHED_OPTIONS, REDIS_OPTIONS, SQLITE_OPTIONS
 from tests.test_polar_check import ROWS
 
 ROOT = Path(__file__).parent.parent
@@ -142,3 +145,18 @@ def test_every_command_is_told_with_its_options() -> None:
 def options(command: BaseCommand) -> set[str]:
     parser = command.create_parser("manage.py", "command")
     return {text for action in parser._actions for text in action.option_strings if text.startswith("--")}
+
+
+def test_every_cache_is_told_and_the_options_are_those_that_are_tested() -> None:
+    page = (ROOT / "docs" / "caches-and-databases.md").read_text(encoding="utf-8")
+    promises = page.partition("| Django's cache |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| ([\w ]+) \|", promises, re.MULTILINE) == list(BACKENDS)
+    options = [
+        ast.literal_eval(value)
+        for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "OPTIONS"
+    ]
+    assert options == [REDIS_OPTIONS, MEMCACHED_OPTIONS, SQLITE_OPTIONS]

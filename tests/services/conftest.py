@@ -16,17 +16,17 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 
 from tests.services.polar import Polar
-from tests.services.servers import MEMCACHED, REDIS, Server
+from tests.services.servers import MEMCACHED, MEMCACHED_OPTIONS, REDIS, REDIS_OPTIONS, SQLITE_OPTIONS, Server
 
 ROOT = Path(__file__).parent.parent.parent
-#: Django's caches, and where each is.
-BACKENDS: dict[str, tuple[str, Server | str]] = {
-    "Redis": ("redis.RedisCache", REDIS),
-    "Memcached": ("memcached.PyMemcacheCache", MEMCACHED),
-    "the database": ("db.DatabaseCache", "services_cache"),
-    "files": ("filebased.FileBasedCache", ""),
-    "local memory": ("locmem.LocMemCache", "services"),
-    "no cache": ("dummy.DummyCache", "services"),
+#: Django's caches, each with its place and its OPTIONS.
+BACKENDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "Redis": ("redis.RedisCache", REDIS.url, REDIS_OPTIONS),
+    "Memcached": ("memcached.PyMemcacheCache", "{}:{}".format(*MEMCACHED.address), MEMCACHED_OPTIONS),
+    "database": ("db.DatabaseCache", "services_cache", {}),
+    "local memory": ("locmem.LocMemCache", "services", {}),
+    "files": ("filebased.FileBasedCache", "", {}),
+    "dummy": ("dummy.DummyCache", "services", {}),
 }
 
 
@@ -49,11 +49,8 @@ def started(*command: str, inherits: Sequence[int] = (), **different: Any) -> It
     """
     database = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
     if connection.vendor == "sqlite":
-        # As docs/caches-and-databases.md says: by default, of 200 users' new sessions some waited their whole budget.
-        database["OPTIONS"] = {
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
-        }
+        # By default, of 200 users who clicked at once some waited for the database until their budget was used up.
+        database["OPTIONS"] = SQLITE_OPTIONS
     environment = {**os.environ, "SERVICES_SETTINGS": json.dumps({"DATABASES": {"default": database}, **different})}
     with subprocess.Popen(
         [sys.executable, "-m", *command],
@@ -115,17 +112,15 @@ def kept_in(
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[dict[str, Any]]:
     """The setting CACHES for the cache that a test is parametrized with, in force; its keys are this test's own."""
-    backend, where = BACKENDS[request.param]
-    if isinstance(where, Server):
-        if where.missing:
-            pytest.skip(where.missing)
-        location = where.url if where is REDIS else "{}:{}".format(*where.address)
-    else:
-        location = where or str(tmp_path)
+    missing = {"Redis": REDIS.missing, "Memcached": MEMCACHED.missing}.get(request.param)
+    if missing:
+        pytest.skip(missing)
+    backend, location, options = BACKENDS[request.param]
     caches = {
         "default": {
             "BACKEND": f"django.core.cache.backends.{backend}",
-            "LOCATION": location,
+            "LOCATION": location or str(tmp_path),
+            "OPTIONS": options,
             "KEY_PREFIX": uuid.uuid4().hex,
         }
     }

@@ -42,3 +42,11 @@ MARIADB = Server("MariaDB", "MARIADB_URL", "mysql://root@127.0.0.1:3306/")
 # A number of its own, so that nobody's keys are met there. Nothing is ever flushed.
 REDIS = Server("Redis", "REDIS_URL", "redis://127.0.0.1:6379/15")
 MEMCACHED = Server("Memcached", "MEMCACHED_URL", "memcached://127.0.0.1:11211")
+
+#: OPTIONS as docs/caches-and-databases.md has them.
+REDIS_OPTIONS = {"socket_timeout": 1, "socket_connect_timeout": 1}
+MEMCACHED_OPTIONS = {"timeout": 1, "connect_timeout": 1}
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
+}

@@ -24,10 +24,10 @@ pytestmark = needs_database
     [
         pytest.param("Redis", 1, 1, id="Redis: 1"),
         pytest.param("Memcached", 1, 1, id="Memcached: 1"),
-        pytest.param("the database", 1, 1, id="the database: 1"),
+        pytest.param("database", 1, 1, id="database: 1"),
         pytest.param("local memory", 2, 2, id="local memory: 1 in each process"),
         pytest.param("files", 1, 20, id="files: 1 to 20"),
-        pytest.param("no cache", 20, 20, id="no cache: 20"),
+        pytest.param("dummy", 20, 20, id="dummy: 20"),
     ],
     indirect=["kept_in"],
 )
@@ -54,7 +54,7 @@ def test_twenty_clicks_at_once_from_two_processes_make_so_many_calls(
         assert (sessions, warm) == (0, 2 if "dummy" in kept_in["default"]["BACKEND"] else 0)
 
 
-@pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "the database", "local memory", "files"], indirect=True)
+@pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "database", "local memory", "files"], indirect=True)
 def test_what_is_kept_comes_back_as_it_was_and_lapses(kept_in: dict[str, Any]) -> None:
     click = ClickCache(time.monotonic() + 10)
     value = {"url": "https://documents.example/ø?a=1", "expires_at": None, "fetched_at": 1795348800.123456}

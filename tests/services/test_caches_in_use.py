@@ -28,5 +28,5 @@ pytestmark = [
     needs_database,
     pytest.mark.django_db,
     pytest.mark.usefixtures("kept_in"),
-    pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "the database", "files"], indirect=True),
+    pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "database", "files"], indirect=True),
 ]

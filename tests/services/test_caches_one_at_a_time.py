@@ -21,7 +21,7 @@ from tests.test_cache import (  # noqa: F401
 pytestmark = [
     needs_database,
     pytest.mark.usefixtures("_lets_one_in"),
-    pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "the database", "local memory"], indirect=True),
+    pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "database", "local memory"], indirect=True),
 ]
 
 

@@ -24,7 +24,7 @@ from django.urls import reverse
 
 from tests.services.conftest import ROOT, needs_database, started
 from tests.services.polar import INVOICE, SESSION, Failure, Polar
-from tests.services.servers import REDIS
+from tests.services.servers import REDIS, REDIS_OPTIONS
 
 pytestmark = [
     needs_database,
@@ -118,7 +118,7 @@ def site(_polar: Polar, django_db_setup: None) -> Iterator[Site]:
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS.url,
         "KEY_PREFIX": uuid.uuid4().hex,
-        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+        "OPTIONS": REDIS_OPTIONS,
     }
     with (
         listener,
