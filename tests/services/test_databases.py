@@ -84,7 +84,7 @@ def isolation(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def keep(user: User, token: str) -> None:
     issued = IssuedSession(Secret(token), CUSTOMER, 3600, Secret(""))
-    customers.keep_session(user, "of the tests", "key", issued, datetime.now(timezone.utc))
+    customers.keep_session(user, "of the tests", 0, issued, datetime.now(timezone.utc))
 
 
 def test_sessions_made_at_once_are_all_kept(ada: User) -> None:
