@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import logging
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.base import CommandParser
 from pytest_django import Settings
 
 from polar_portal import export
@@ -705,3 +707,14 @@ def test_neither_summary_nor_log_nor_terminal_holds_a_secret(
     assert "polar_unavailable" in written
     for secret in (fake_polar.access_token, customer.email, "ada@", "ada%40", "X-Amz", "https://s3", "Bearer"):
         assert secret not in written
+
+
+def test_docs_tell_every_option_and_column() -> None:
+    docs = (Path(__file__).parent.parent / "docs" / "commands.md").read_text(encoding="utf-8")
+    docs = docs.split("## polar_export_invoices")[1].split("\n## ")[0]
+    parser = CommandParser()
+    polar_export_invoices.Command().add_arguments(parser)
+    options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+    assert {option for option in options if f"`{option}" not in docs} == set()
+    told = re.findall(r"^\| `([a-z_]+)` \|", docs, re.MULTILINE)
+    assert tuple(told) == Line._fields
