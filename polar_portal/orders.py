@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 PAGE_SIZE = 20
 #: How many are asked of Polar at once: most customers' orders in one call, and well under 1 MiB (6 kB each were seen).
 ASK_FOR = 50
-#: How many a sync run asks for at once: Polar's most, and less where those are over 1 MiB. Each divides the one before.
-SYNC_BY = (100, 10, 1)
+#: How many are asked for at once where all are wanted: Polar's most, and less where those are over 1 MiB. Each divides
+#: the one before.
+ALL_BY = (100, 10, 1)
 #: By how much a sync run goes back behind the last one: an order may appear a while after the moment it was made.
 OVERLAP = timedelta(hours=1)
 
@@ -148,7 +149,8 @@ def sync(*, full: bool = False, since: datetime | None = None) -> Iterator[SyncR
     newest: PortalOrder | None = None
     run = SyncRun(since=start)
     yield run
-    for page in _pages(start):
+    wanted = {"sorting": "created_at"} | ({"created_after": start.isoformat()} if start else {})
+    for page in all_pages(Pace(), wanted):
         made = [order.created_at for order in page.orders]
         # A server that does not sort begins with the newest. If that were noted and the run broken off, the next one
         # would start there.
@@ -176,17 +178,19 @@ def _last_synced() -> datetime | None:
     return from_field(newest.created_at) if newest else None
 
 
-def _pages(since: datetime | None) -> Iterator[OrderPage]:
-    """Ask for all orders made from `since` on, the oldest first, until all have been seen."""
-    wanted = {"sorting": "created_at"}
-    if since:
-        wanted["created_after"] = since.isoformat()
-    pace, before = Pace(), OrderPage((), 0)
+def all_pages(pace: Pace, wanted: Mapping[str, str]) -> Iterator[OrderPage]:
+    """Ask for all of the organization's orders that are `wanted`, page by page, until all have been seen.
+
+    wanted: as for `Client.orders`. Orders that make no sense are named in the page's `left_out`.
+
+    Raises RateLimited, PolarUnavailable and PolarMisconfigured.
+    """
+    before = OrderPage((), 0)
     place = seen = step = 0
     while True:
-        limit = SYNC_BY[step]
+        limit = ALL_BY[step]
         try:
-            page = _sync_page(pace, place // limit + 1, limit, wanted)
+            page = _page_of_all(pace, place // limit + 1, limit, wanted)
         except AnswerTooLarge as too_large:
             if limit > 1:
                 step += 1
@@ -201,11 +205,11 @@ def _pages(since: datetime | None) -> Iterator[OrderPage]:
         place, seen, before = place + limit, seen + len(page.orders) + len(page.left_out), page
         if seen >= page.total:
             return
-        if place % SYNC_BY[0] == 0:
+        if place % ALL_BY[0] == 0:
             step = 0
 
 
-def _sync_page(pace: Pace, number: int, limit: int, wanted: dict[str, str]) -> OrderPage:
+def _page_of_all(pace: Pace, number: int, limit: int, wanted: Mapping[str, str]) -> OrderPage:
     def ask(client: Client) -> OrderPage:
         return client.orders(OrganizationIdentity.orders, page=number, limit=limit, wanted=wanted, strict=False)
 

@@ -554,10 +554,23 @@ def test_wrong_token_is_one_clear_message(fake_polar: FakePolar, customer: FakeC
     assert len(fake_polar.calls) == 1
 
 
+def test_order_that_makes_no_sense_is_left_out_and_named(
+    fake_polar: FakePolar, customer: FakeCustomer, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    orders = buy(fake_polar, customer, 2)
+    bodies = [fake_polar.merchant_order_body(order) for order in orders]
+    bodies[0]["total_amount"] = "a lot"
+    listed = {"items": bodies, "pagination": {"total_count": 2, "max_page": 1}}
+    fake_polar.fail("GET", "/v1/orders/", status=200, json=listed)
+    assert "1 of 2 could not be downloaded (1 left out)" in str(fails(folder))
+    assert f"Left out: order {orders[0].id} (total_amount)" in capsys.readouterr().err
+    assert pdfs(folder) == names(orders[1:])
+
+
 def test_list_that_breaks_off_is_told_and_what_came_before_is_kept(
     fake_polar: FakePolar, customer: FakeCustomer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polar_export_invoices, "PAGE_SIZE", 2)
+    monkeypatch.setattr("polar_portal.orders.ALL_BY", (2,))
     orders = buy(fake_polar, customer, 5)
     really = fake_polar.handle
 

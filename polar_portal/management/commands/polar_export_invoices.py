@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import re
 import shutil
 import tempfile
@@ -14,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZipFile
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -31,12 +31,16 @@ from polar_portal.exceptions import (
     PolarMisconfigured,
 )
 from polar_portal.export import DOWNLOADED, PIECE, SUMMARY, Export, FileNames, Wanted, cell
+from polar_portal.identity import OrganizationIdentity
+from polar_portal.orders import all_pages
 
-ORDERS = "/v1/orders/"
-#: As many as Polar lists at once.
-PAGE_SIZE = 100
+if TYPE_CHECKING:
+    from polar_portal.api.client import Client
+
 TELL_EVERY = 100
 ALREADY_THERE = "already there"
+#: Of orders in Polar's list that make no sense.
+LEFT_OUT = "left out"
 #: Nobody need look after these: they are here, or have no invoice that could be.
 FINE = {DOWNLOADED, ALREADY_THERE, InvoiceNotGenerated.code, OrderNotEligible.code, BillingDetailsMissing.code}
 GO_ON = "What has been stored is kept: the same command goes on from there."
@@ -67,6 +71,10 @@ class Filter:
         if (self.since and order.created_at < self.since) or (self.until and order.created_at >= self.until):
             return False
         return not self.customer or self.customer in (order.polar_customer_id, order.external_customer_id)
+
+
+def _ask(order_id: uuid.UUID, client: Client) -> PortalOrder:
+    return client.order(OrganizationIdentity.orders, order_id)
 
 
 class Command(BaseCommand):
@@ -168,15 +176,11 @@ class Command(BaseCommand):
 
     def listed(self, bringing: Export, wanted: Filter) -> Iterator[PortalOrder]:
         """Give the orders of Polar's own list that are wanted, the oldest first."""
-        for number in itertools.count(1):
-            page = bringing.pace.ask(
-                lambda client, number=number: client.orders(  # type: ignore[misc]
-                    ORDERS, page=number, limit=PAGE_SIZE, wanted=wanted.for_polar()
-                )
-            )
+        for page in all_pages(bringing.pace, wanted.for_polar()):
+            for each in page.left_out:
+                self.stderr.write(f"Left out: order {each}")
+                self.count(LEFT_OUT)
             yield from filter(wanted.meets, page.orders)
-            if number * PAGE_SIZE >= page.total or not page.orders:
-                return
 
     def named(
         self, bringing: Export, folder: Folder, order_ids: Iterable[uuid.UUID], seen: dict[uuid.UUID, None]
@@ -186,7 +190,7 @@ class Command(BaseCommand):
             if order_id in seen:
                 continue
             try:
-                order = bringing.pace.ask(lambda client, order_id=order_id: client.order(ORDERS, order_id))  # type: ignore[misc]
+                order = bringing.pace.ask(partial(_ask, order_id))
             except PolarError as failure:
                 seen[order_id] = None
                 self.note(folder, order_id, failure.code, str(failure))
