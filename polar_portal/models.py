@@ -96,8 +96,8 @@ class Order(models.Model):
     polar_order_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar order id"), primary_key=True)
     polar_customer_id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(_("Polar customer id"))
     status = models.CharField(_("status"), max_length=50)
-    number = models.CharField(_("invoice number"), max_length=255, blank=True, db_index=True)
-    receipt_number = models.CharField(_("receipt number"), max_length=255, blank=True, db_index=True)
+    number = models.CharField(_("invoice number"), max_length=255, blank=True)
+    receipt_number = models.CharField(_("receipt number"), max_length=255, blank=True)
     is_invoice_generated = models.BooleanField(_("invoice made"), default=False)
     description = models.TextField(_("description"), blank=True)
     currency = models.CharField(_("currency"), max_length=10)
@@ -123,9 +123,12 @@ class Order(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         ordering = ["-created_at", "polar_order_id"]
-        # One for each filter of the admin, and for two of them at once, all in the list's order: it reads what it shows
-        # and no more. Without the last one, "cancelled, with an invoice" read all the cancelled ones: there are none.
+        # One for each search and filter of the admin, and for two filters at once, in the list's order: so much is read
+        # as is shown. Without the last one "cancelled, with an invoice" read all that were cancelled.
+        # Not `db_index` for the numbers, with which PostgreSQL would have two for each.
         indexes = [
+            models.Index(fields=["number"], name="polar_portal_order_number"),
+            models.Index(fields=["receipt_number"], name="polar_portal_order_receipt"),
             models.Index(fields=["-created_at", "polar_order_id"], name="polar_portal_order_newest"),
             models.Index(
                 fields=["polar_customer_id", "-created_at", "polar_order_id"], name="polar_portal_order_customer"

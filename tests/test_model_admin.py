@@ -372,8 +372,9 @@ def test_search_says_what_can_be_searched(boss: User) -> None:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists page through five rows, two a page."""
+    """Lists page through five rows, two a page, and five numbers are found by how they begin."""
     monkeypatch.setattr(ours, "MOST_LISTED", 5)
+    monkeypatch.setattr(ours, "MOST_BEGINNING", 5)
     monkeypatch.setattr(ours.ReadOnlyMixin, "list_per_page", 2)
 
 
@@ -403,14 +404,30 @@ def test_list_that_is_shown_whole_says_nothing(few: None, boss: User, how_many: 
     assert f"{how_many} result" in get(boss, ORDERS, q="ACME").text
 
 
-@pytest.mark.parametrize("query", [{"status": "paid"}, {"q": "ACME-"}, {"polar_customer_id": str(CUSTOMER)}])
+@pytest.mark.parametrize("query", [{"status": "paid"}, {"q": str(CUSTOMER)}, {"polar_customer_id": str(CUSTOMER)}])
 def test_capped_list_of_what_was_found_says_so(few: None, boss: User, query: dict[str, str]) -> None:
     for which in range(8):
         add_order(which, days=which)
     response = get(boss, ORDERS, **query, p="3")
     assert numbers(response) == ["ACME-0004"]
     assert "5 results" not in response.text, "there are more"
-    assert title(response) == "The newest 5 of the orders found. Search or filter more narrowly to find others."
+    assert title(response) == "5 of the orders found. Search or filter more narrowly to find others."
+
+
+def test_search_that_finds_too_many_numbers_says_so(few: None, boss: User) -> None:
+    said = "More than 5 numbers begin like this: type more to find them all."
+    for which in range(30):
+        add_order(which, days=which, status="void" if which == 29 else "paid")
+    assert said in get(boss, ORDERS, q="ACME-").text
+    assert said in get(boss, ORDERS, q="acme-", status="void").text, "some may be among those that were not looked at"
+    response = get(boss, ORDERS, q="ACME-000", p="2")
+    assert said in response.text
+    for query in ({"q": "ACME-0029"}, {"q": str(CUSTOMER)}, {"q": "none"}, {}):
+        assert said not in get(boss, ORDERS, **query).text
+    client = Client()
+    client.force_login(boss)
+    client.post(f"{ORDERS}?q=ACME-", {"action": "nothing", "_selected_action": "1", "index": "0"})
+    assert said not in client.get(ORDERS).text, "it is said on the page that it is about"
 
 
 def test_two_thousand_are_paged_through_whole(boss: User) -> None:
@@ -439,7 +456,7 @@ def chosen_by_action(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return chosen
 
 
-@pytest.mark.parametrize("query", ["", "?status=paid", "?q=ACME"])
+@pytest.mark.parametrize("query", ["", "?status=paid", f"?q={CUSTOMER}"])
 def test_all_that_are_selected_are_as_many_as_was_said(
     few: None, boss: User, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
@@ -475,6 +492,7 @@ def test_rows_that_come_between_counting_and_reading_do_not_make_the_page_long(f
 @pytest.mark.parametrize("path", LISTS)
 def test_counting_is_bounded_and_facets_are_off(boss: User, path: str) -> None:
     add_session(boss)
+    add_order(number="BOSS")
     for query in ({}, {"_facets": "True"}, {"q": "boss"}):
         with CaptureQueriesContext(connection) as queries:
             assert "Show counts" not in get(boss, path, **query).text
