@@ -572,10 +572,3 @@ def _beginning_with(field: str, text: str) -> set[uuid.UUID]:
     """
     from_there = Order.objects.filter(**{f"{field}__gte": text}).order_by(field).values_list(field, "pk")
     return {pk for value, pk in from_there[: MOST_BEGINNING + 1] if value.startswith(text)}
-
-
-def _as_uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
