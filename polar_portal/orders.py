@@ -213,7 +213,7 @@ def _page_of_all(pace: Pace, number: int, limit: int, wanted: Mapping[str, str])
     def ask(client: Client) -> OrderPage:
         return client.orders(OrganizationIdentity.orders, page=number, limit=limit, wanted=wanted, strict=False)
 
-    return pace.patiently(lambda: pace.identity().call(ask))
+    return pace.ask(ask)
 
 
 def _ask(identity: CustomerIdentity, page: int) -> tuple[list[PortalOrder], int]:
