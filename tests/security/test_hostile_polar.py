@@ -113,6 +113,9 @@ def every_call(client: Client) -> list[Any]:
 @example(
     status=422, body={"error": "PolarRequestValidationError", "detail": [{"loc": ["body", "customer_id"]}]}, headers={}
 )
+@example(status=422, body={"detail": [{"loc": ["body", "billing_name"], "msg": INJECTION}]}, headers={})
+@example(status=429, body=None, headers={"Retry-After": "999999999"})
+@example(status=429, body=None, headers={"Retry-After": "0"})
 @example(status=403, body={"error": "insufficient_scope"}, headers={"WWW-Authenticate": 'scope="' + "a" * 5000 + '"'})
 def test_any_answer_is_a_typed_object_or_one_of_our_exceptions(
     fake_polar: FakePolar, status: int, body: Any, headers: dict[str, str]
