@@ -63,11 +63,14 @@ def receive(headers: Mapping[str, str], body: bytes) -> WebhookDelivery:
 def run_again(delivery: WebhookDelivery) -> WebhookDelivery:
     """Apply the effects of a delivery that has failed; of any other nothing is done. Returns it as it is now."""
     with transaction.atomic(using=router.db_for_write(WebhookDelivery)):
-        # Whoever changes the row first does the work; another worker waits here, and then finds it done.
-        mine = WebhookDelivery.objects.filter(pk=delivery.pk, outcome=Outcome.FAILED)
-        claimed = mine.update(attempts=F("attempts") + 1)
+        # Whoever writes to the row first does the work; another worker waits here, and then finds it done. By its key
+        # alone: through the index of outcomes MariaDB would lock every failed delivery, and two workers each other.
+        WebhookDelivery.objects.filter(pk=delivery.pk).update(attempts=F("attempts"))
         delivery = WebhookDelivery.objects.get(pk=delivery.pk)
-        afterwards = _apply(delivery, bytes(delivery.body or b"")) if claimed else _nothing
+        afterwards = _nothing
+        if delivery.outcome == Outcome.FAILED:
+            delivery.attempts += 1
+            afterwards = _apply(delivery, bytes(delivery.body or b""))
     afterwards()
     return delivery
 
