@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
 
-.PHONY: help demo test faults services check clean
+.PHONY: help demo test faults services bench check clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,17 @@ faults: $(VENV)/.installed-test  ## Play every way in which Polar can fail, and 
 # is skipped by name. Its driver for MariaDB is compiled, with Debian's libmariadb-dev.
 services: $(VENV)/.installed-services  ## Show what is promised on PostgreSQL, MariaDB, SQLite, Redis and Memcached
 	@$(BIN)/python -m tests.services
+
+# With PostgreSQL and Redis where they answer (POSTGRES_URL, REDIS_URL), and beside Polar's official SDK.
+bench: $(VENV)/.installed-bench .venv-sdk-0.32/.installed .venv-sdk-1.0/.installed  ## Measure, and print the table
+	@$(BIN)/python -m benchmarks
+
+.venv-sdk-%/.installed: pyproject.toml
+	@echo "Installing polar-sdk $* into .venv-sdk-$* ..."
+	@$(PYTHON) -m venv .venv-sdk-$*
+	@.venv-sdk-$*/bin/python -m pip install --quiet --upgrade pip
+	@.venv-sdk-$*/bin/python -m pip install --quiet --group bench-sdk django "polar-sdk==$*.*"
+	@touch $@
 
 check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
 	$(BIN)/ruff format --check
