@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, OperationalError, router, transaction
+from django.db.models import F
 
 from polar_portal.api.schemas import PortalOrder
 from polar_portal.models import Order, announce, from_field, to_field, tolerating_database
@@ -123,7 +124,12 @@ def _update(known: Order, row: Order) -> tuple[Order, Order]:
         values = {name: getattr(row, name) for name in MIRRORED}
         # Only what we have compared with: another worker may have brought something newer meanwhile.
         same = {name: getattr(known, name) for name in MIRRORED}
-        if Order.objects.filter(pk=known.pk, **same).update(**values):
+        with transaction.atomic(using=router.db_for_write(Order)):
+            # First by its key alone, which has others wait: MariaDB may look for the values through another index, and
+            # workers that hold entries there wait for each other in a circle.
+            Order.objects.filter(pk=known.pk).update(modified_at=F("modified_at"))
+            updated = Order.objects.filter(pk=known.pk, **same).update(**values)
+        if updated:
             after = copy(known)
             for name, value in values.items():
                 setattr(after, name, value)
