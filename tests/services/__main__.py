@@ -76,7 +76,10 @@ def table(results: Results) -> str:
     wide = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, wide, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in wide))
-    return "\n".join(["", *lines, "", *(f"[{number}] {why}" for number, why in enumerate(reasons, 1))])
+    reasons = [f"[{number}] {why}" for number, why in enumerate(reasons, 1)]
+    # The suite's tests that use the database run on SQLite in `make test`.
+    reasons.append("-: shown by `make test`, or the same on each database and shown on SQLite")
+    return "\n".join(["", *lines, "", *reasons])
 
 
 def say(text: str) -> None:

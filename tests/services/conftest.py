@@ -30,6 +30,15 @@ BACKENDS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+def caches(*names: str) -> list[str]:
+    """Return those of these caches that a module's tests are worth while on with this database.
+
+    For tests that ask the database for little: a cache of its own is the same on each, and is looked at on the first.
+    """
+    first = getattr(settings, "DATABASE", "sqlite") == "sqlite"
+    return [name for name in names if first or name == "database"]
+
+
 def _without_database() -> str:
     server: Server | str | None = getattr(settings, "DATABASE_SERVER", "")
     if server == "":

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 
 from polar_portal.cache import ClickCache
-from tests.services.conftest import needs_database, workers
+from tests.services.conftest import caches, needs_database, workers
 from tests.services.polar import INVOICE, SESSION, Polar
 
 pytestmark = needs_database
@@ -54,7 +54,7 @@ def test_twenty_clicks_at_once_from_two_processes_make_so_many_calls(
         assert (sessions, warm) == (0, 2 if "dummy" in kept_in["default"]["BACKEND"] else 0)
 
 
-@pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "database", "local memory", "files"], indirect=True)
+@pytest.mark.parametrize("kept_in", caches("Redis", "Memcached", "database", "local memory", "files"), indirect=True)
 def test_what_is_kept_comes_back_as_it_was_and_lapses(kept_in: dict[str, Any]) -> None:
     click = ClickCache(time.monotonic() + 10)
     value = {"url": "https://documents.example/ø?a=1", "expires_at": None, "fetched_at": 1795348800.123456}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.services.conftest import needs_database
+from tests.services.conftest import caches, needs_database
 from tests.test_documents import (  # noqa: F401
     now,
     test_another_users_click_never_sees_the_url,
@@ -28,5 +28,5 @@ pytestmark = [
     needs_database,
     pytest.mark.django_db,
     pytest.mark.usefixtures("kept_in"),
-    pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "database", "files"], indirect=True),
+    pytest.mark.parametrize("kept_in", caches("Redis", "Memcached", "database", "files"), indirect=True),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.services.conftest import needs_database
+from tests.services.conftest import caches, needs_database
 from tests.test_cache import (  # noqa: F401
     Work,
     test_a_crowd_on_one_cold_document_makes_one_call,
@@ -21,11 +21,11 @@ from tests.test_cache import (  # noqa: F401
 pytestmark = [
     needs_database,
     pytest.mark.usefixtures("_lets_one_in"),
-    pytest.mark.parametrize("kept_in", ["Redis", "Memcached", "database", "local memory"], indirect=True),
+    pytest.mark.parametrize("kept_in", caches("Redis", "Memcached", "database", "local memory"), indirect=True),
 ]
 
 
 @pytest.fixture(autouse=True)
 def _slower(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that on a busy machine the others arrive in time from a server too."""
-    monkeypatch.setattr(Work, "takes", 0.6)
+    monkeypatch.setattr(Work, "takes", 0.4)
