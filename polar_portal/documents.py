@@ -156,6 +156,30 @@ def forget_after_edit(identity: Identity, before: PortalOrder, after: PortalOrde
     _forget_invoice(identity, before.id, before.polar_customer_id)
 
 
+def note_lost_edit(identity: Identity, before: PortalOrder, *, running: bool) -> None:
+    """Note that an order may have been edited: Polar's answer was lost. Whether it was, the next click finds out.
+
+    running: as in `forget_after_edit`.
+    """
+    # What is waited for already is a job that may have read the old details, too.
+    running = running or _edited(before.id) is not None
+    if before.is_invoice_generated or running:
+        with tolerating_database("That an invoice may have been edited can't be kept"):
+            Order.objects.filter(pk=before.id).update(
+                edited_at=to_field(before.modified_at),
+                edit_wait_until=None,
+                edit_posted=False,
+                edit_post_again=running,
+            )
+    _forget_invoice(identity, before.id, before.polar_customer_id)
+
+
+def may_have_lost_edit(polar_order_id: uuid.UUID) -> bool:
+    """Tell whether an edit's answer was lost, and nobody knows yet whether it took effect."""
+    edit = _edited(polar_order_id)
+    return edit is not None and edit.edit_wait_until is None
+
+
 def generate_edited(identity: Identity, polar_order_id: uuid.UUID, polar_customer_id: uuid.UUID | None) -> None:
     """Ask Polar to make the invoice with its new details, however lately it was asked before."""
     _post(identity, polar_order_id)
@@ -191,8 +215,10 @@ def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> datetime | 
     is asked to make it once more after the first change. Another change may end the wait early; 45 s always do.
     """
     edit = _edited(polar_order_id)
-    if edit is None or edit.edited_at is None or edit.edit_wait_until is None:
+    if edit is None or edit.edited_at is None:
         return None
+    if edit.edit_wait_until is None:
+        return _look_for_lost_edit(identity, edit, edit.edited_at)
     if not edit.edit_posted and isinstance(identity, CustomerIdentity):
         generate_edited(identity, polar_order_id, edit.polar_customer_id)  # the first time it failed
     elif now() >= edit.edit_wait_until:
@@ -213,6 +239,24 @@ def _wait_for_edit(identity: Identity, polar_order_id: uuid.UUID) -> datetime | 
                     edited_at=to_field(order.modified_at), edit_wait_until=until, edit_post_again=False
                 )
     raise _still_pending(polar_order_id, ASK_EVERY)
+
+
+def _look_for_lost_edit(identity: Identity, edit: Order, before: datetime) -> datetime | None:
+    """Raise DocumentPending if an edit whose answer was lost has taken effect, and have the invoice made with it."""
+    if not isinstance(identity, CustomerIdentity):
+        return before  # the customer's next click has it made
+    order = identity.call(lambda client: client.order(identity.orders, edit.pk))
+    # Where a job is waited for anyway, it is waited for as if it had.
+    happened = edit.edit_post_again or order.modified_at > from_field(before)
+    with tolerating_database("Whether an invoice was edited can't be kept"):
+        Order.objects.filter(pk=edit.pk, edited_at=before, edit_wait_until__isnull=True).update(
+            edited_at=to_field(order.modified_at) if happened else None,
+            edit_wait_until=now() + timedelta(seconds=LONGEST_EDIT) if happened else None,
+        )
+    if not happened:
+        return None
+    generate_edited(identity, edit.pk, edit.polar_customer_id)
+    raise _still_pending(edit.pk, ASK_EVERY)
 
 
 def _end_edit(edit: Order) -> None:
@@ -237,8 +281,10 @@ def heed(order: PortalOrder, *, refunded: bool) -> Callable[[], None]:
     PolarMisconfigured.
     """
     edit = Order.objects.filter(pk=order.id, edited_at__isnull=False).first()
-    if edit and edit.edited_at and order.modified_at > from_field(edit.edited_at) and not edit.edit_post_again:
-        _forget_edit(edit)
+    # Of one whose answer was lost this may be the edit itself.
+    awaited = edit if edit and edit.edit_wait_until and not edit.edit_post_again else None
+    if awaited and awaited.edited_at and order.modified_at > from_field(awaited.edited_at):
+        _forget_edit(awaited)
         edit = None
     outdated: list[str] = []
     # One that is to be made once more is waited for by the customer's own clicks: only those may ask Polar.

@@ -110,6 +110,7 @@ class Order(models.Model):
     synced_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True, editable=False)
 
     # After an edit of its billing details: Polar has the old invoice until its `modified_at` is later than this.
+    # Without an `edit_wait_until` the edit's answer was lost, and nobody knows yet whether it took effect.
     edited_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True, editable=False)
     edit_wait_until: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         null=True, editable=False

@@ -102,12 +102,18 @@ def update_billing_details(
         changes["billing_name"] = name
     if address != before.billing_address:
         changes["billing_address"] = address.as_json()
-    if not changes:
+    running = documents.may_be_in_the_making(identity, polar_order_id)
+    after = before
+    if changes:
+        try:
+            after = identity.call(lambda client: client.update_order(identity.orders, polar_order_id, changes))
+        except PolarUnavailable:
+            documents.note_lost_edit(identity, before, running=running)
+            raise
+        mirror([after])
+    elif not documents.may_have_lost_edit(polar_order_id):
         documents.generate_invoice(identity, polar_order_id)
         return
-    running = documents.may_be_in_the_making(identity, polar_order_id)
-    after = identity.call(lambda client: client.update_order(identity.orders, polar_order_id, changes))
-    mirror([after])
     documents.forget_after_edit(identity, before, after, running=running)
     documents.generate_edited(identity, polar_order_id, before.polar_customer_id)
 

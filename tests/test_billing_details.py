@@ -9,13 +9,14 @@ from typing import Any
 
 import pypdf
 import pytest
+import requests
 import time_machine
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils.translation import override
 from pytest_django import Settings
 
-from polar_portal.exceptions import BillingDetailsInvalid, DocumentPending, PolarUnavailable
+from polar_portal.exceptions import BillingDetailsInvalid, DocumentPending, OrderNotFound, PolarUnavailable
 from polar_portal.models import Order
 from polar_portal.portal import BillingAddress, CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
@@ -452,3 +453,68 @@ def test_refused_edit_leaves_things_as_they_were(fake_polar: FakePolar, ada: Use
         portal.update_billing_details(invoiced.id, name="X", address={**FRENCH, "country": "DE"})
     assert refused.value.fields == {"country": ["Country cannot be changed"]}
     assert portal.invoice(invoiced.id) == kept
+
+
+# An edit whose answer is lost
+
+
+@pytest.mark.parametrize("next_click", ["the same form once more", "the invoice"])
+@pytest.mark.parametrize("told", [True, False], ids=["with a webhook", "without"])
+def test_edit_that_took_effect_though_its_answer_was_lost(
+    fake_polar: FakePolar, ada: User, invoiced: FakeOrder, now: time_machine.Traveller, next_click: str, told: bool
+) -> None:
+    CustomerPortal(ada).invoice(invoiced.id)  # the old address is in the cache
+    now.shift(1)
+    fake_polar.fail("PATCH", exception=requests.Timeout("too late"), arrives=True)
+    with pytest.raises(PolarUnavailable):
+        edit(ada, invoiced, "New Name Ltd")
+    assert invoiced.billing_name == "New Name Ltd"
+    if told:
+        body, headers = fake_polar.webhook(fake_polar.events[-1])
+        Client().post("/billing/webhook/", body, content_type="application/json", headers=headers)
+    if next_click == "the same form once more":
+        edit(ada, invoiced, "New Name Ltd")
+    with pytest.raises(DocumentPending):
+        CustomerPortal(ada).invoice(invoiced.id)
+    assert "New Name Ltd" in text_of(fake_polar, wait_for(ada, invoiced, now))
+    assert fake_polar.count("POST", "/invoice") == 1
+    assert Order.objects.get(pk=invoiced.id).edited_at is None
+
+
+def test_edit_that_never_arrived_is_not_waited_for(
+    fake_polar: FakePolar, ada: User, invoiced: FakeOrder, now: time_machine.Traveller
+) -> None:
+    fake_polar.fail("PATCH", status=503)
+    with pytest.raises(PolarUnavailable):
+        edit(ada, invoiced, "New Name Ltd")
+    fake_polar.clear_calls()
+    assert "Ada Lovelace" in text_of(fake_polar, CustomerPortal(ada).invoice(invoiced.id).url)
+    assert asked(fake_polar) == ["GET order", "GET invoice"]
+    # And that is known from then on.
+    assert Order.objects.get(pk=invoiced.id).edited_at is None
+
+
+def test_lost_edit_while_another_is_waited_for(
+    fake_polar: FakePolar, ada: User, invoiced: FakeOrder, now: time_machine.Traveller
+) -> None:
+    edit(ada, invoiced, "New Name Ltd")
+    now.shift(1)
+    fake_polar.fail("PATCH", exception=requests.Timeout("too late"), arrives=True)
+    with pytest.raises(PolarUnavailable):
+        edit(ada, invoiced, "Newer Name Ltd")
+    assert "Newer Name Ltd" in text_of(fake_polar, wait_for(ada, invoiced, now))
+
+
+def test_lost_edit_is_no_business_of_strangers(
+    fake_polar: FakePolar, ada: User, bob: User, bob_at_polar: FakeCustomer, invoiced: FakeOrder
+) -> None:
+    fake_polar.fail("PATCH", exception=requests.Timeout("too late"), arrives=True)
+    with pytest.raises(PolarUnavailable):
+        edit(ada, invoiced, "New Name Ltd")
+    noted = Order.objects.values().get()
+    with pytest.raises(OrderNotFound):
+        CustomerPortal(bob).invoice(invoiced.id)
+    # Staff get what there is, and leave the rest to the customer.
+    assert "Ada Lovelace" in text_of(fake_polar, OrganizationPortal().invoice(invoiced.id).url)
+    assert Order.objects.values().get() == noted
+    assert fake_polar.count("POST", "/invoice") == 0
