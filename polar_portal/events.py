@@ -62,6 +62,8 @@ def receive(headers: Mapping[str, str], body: bytes) -> WebhookDelivery:
 
 def run_again(delivery: WebhookDelivery) -> WebhookDelivery:
     """Apply the effects of a delivery that has failed; of any other nothing is done. Returns it as it is now."""
+    if delivery.outcome != Outcome.FAILED:
+        return delivery  # for good
     with transaction.atomic(using=router.db_for_write(WebhookDelivery)):
         # Whoever writes to the row first does the work; another worker waits here, and then finds it done. By its key
         # alone: through the index of outcomes MariaDB would lock every failed delivery, and two workers each other.
