@@ -19,13 +19,15 @@ from tests.settings import *  # noqa: F403
 DATABASE = os.environ["SERVICES_DATABASE"]
 DATABASE_SERVER: Server | None = {"sqlite": None, "postgresql": POSTGRESQL, "mariadb": MARIADB}[DATABASE]
 
+# Of this process, so that two runs at once do not meet.
+_name = f"polar_portal_services_{os.getpid()}"
 _database: dict[str, Any]
 if DATABASE_SERVER is None:
     # A file: threads and processes can't share one in memory.
-    _file = str(Path(tempfile.gettempdir()) / f"polar_portal_services_{os.getpid()}.sqlite3")
+    _file = str(Path(tempfile.gettempdir()) / f"{_name}.sqlite3")
     _database = {"ENGINE": "django.db.backends.sqlite3", "NAME": _file, "TEST": {"NAME": _file}}
 else:
-    _database = {**environ.Env.db_url_config(DATABASE_SERVER.url), "TEST": {"NAME": "polar_portal_services"}}
+    _database = {**environ.Env.db_url_config(DATABASE_SERVER.url), "TEST": {"NAME": _name}}
 DATABASES = {"default": _database}
 # The second one so that its table is made with the others.
 CACHES = {
