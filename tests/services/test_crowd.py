@@ -22,6 +22,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.urls import reverse
 
+from tests.services import gunicorn_conf
 from tests.services.conftest import ROOT, needs_database, started
 from tests.services.polar import INVOICE, SESSION, Failure, Polar
 from tests.services.servers import REDIS, REDIS_OPTIONS
@@ -33,7 +34,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
 ]
 
-PROCESSES, THREADS = 4, 16
 #: Seconds: POLAR_CLICK_BUDGET, and the life of a lock that goes with it.
 BUDGET, LOCK = 5, 6
 
@@ -109,11 +109,7 @@ def polar(_polar: Polar) -> Polar:
 @pytest.fixture(scope="module")
 def site(_polar: Polar, django_db_setup: None) -> Iterator[Site]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    gunicorn = [
-        "gunicorn", "django.core.wsgi:get_wsgi_application()", "--bind", f"fd://{listener.fileno()}",
-        "--workers", str(PROCESSES), "--threads", str(THREADS), "--timeout", "60", "--graceful-timeout", "2",
-        "--log-level", "warning",
-    ]  # fmt: skip
+    gunicorn = ["gunicorn", "django.core.wsgi:get_wsgi_application()", "--config", gunicorn_conf.__file__]
     cache = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS.url,
@@ -124,6 +120,8 @@ def site(_polar: Polar, django_db_setup: None) -> Iterator[Site]:
         listener,
         started(
             *gunicorn,
+            "--bind",
+            f"fd://{listener.fileno()}",
             inherits=[listener.fileno()],
             ALLOWED_HOSTS=["127.0.0.1"],
             CACHES={"default": cache},
@@ -135,7 +133,8 @@ def site(_polar: Polar, django_db_setup: None) -> Iterator[Site]:
         site = Site(listener.getsockname()[1], process)
         end = time.monotonic() + 30
         while (
-            len({answer.worker for answer in site.crowd([(reverse("polar_portal:order_list"), "")] * 64)}) < PROCESSES
+            len({answer.worker for answer in site.crowd([(reverse("polar_portal:order_list"), "")] * 64)})
+            < gunicorn_conf.workers
         ):
             assert time.monotonic() < end, "the processes did not start"
         yield site
@@ -176,7 +175,7 @@ def test_a_thousand_clicks_at_once_on_one_cold_document_make_one_call(site: Site
     order = uuid.uuid4()
     answers = site.crowd([ada.click(order)] * 1000)
     assert polar.counts == {SESSION: 1, INVOICE: 1}
-    assert len({answer.worker for answer in answers}) == PROCESSES
+    assert len({answer.worker for answer in answers}) == gunicorn_conf.workers
     assert max(answer.took for answer in answers) < BUDGET
     # On a busy machine some wait the two seconds after which they are told to come back.
     assert told_when([answer for answer in answers if answer.status != 302], 202)
