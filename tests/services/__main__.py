@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ Results = dict[str, dict[str, list[tuple[str, str]]]]
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for server in (POSTGRESQL, MARIADB, REDIS, MEMCACHED):
         say(f"{server.name}: {server.missing or 'answers at {}:{}'.format(*server.address)}")
     results: Results = {}
@@ -42,7 +44,7 @@ def run(database: str, results: Results) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "results"
         file.touch()
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-m", *command],
             env={
                 **os.environ,
@@ -53,13 +55,17 @@ def run(database: str, results: Results) -> int:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-        )
+        ) as process:
+            try:
+                said, _ = process.communicate()
+            except KeyboardInterrupt:
+                process.terminate()
+                raise
         for line in file.read_text(encoding="utf-8").splitlines():
             promise, outcome, why = json.loads(line)
             results.setdefault(promise, {}).setdefault(database, []).append((outcome, why))
-    say(done.stdout if done.returncode else f"{database}: {done.stdout.splitlines()[-1]}")
-    return done.returncode
+    say(said if process.returncode else f"{database}: {said.splitlines()[-1]}")
+    return process.returncode
 
 
 def table(results: Results) -> str:
