@@ -21,10 +21,10 @@ from tests.test_polar_check import ROWS
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "polar_portal" / "templates" / "polar_portal"
-FAILURES = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
-DOCS = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
-CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
-COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+FAILURES = (ROOT / "docs" / "reference" / "failures.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "reference" / "templates.md").read_text(encoding="utf-8")
+CHECKS = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
+COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
 
 
 def told() -> dict[str, set[str]]:
@@ -134,7 +134,7 @@ def test_what_a_line_is_said_to_say_is_what_the_code_says() -> None:
 
 
 def test_every_command_is_told_with_its_options() -> None:
-    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     sections = {part.partition("\n")[0]: part for part in re.split(r"^## ", text, flags=re.MULTILINE)}
     of_django = options(BaseCommand())
     for name in [name for name, app in get_commands().items() if app == "polar_portal"]:
