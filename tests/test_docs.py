@@ -9,22 +9,41 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.checks import run_checks
 from django.core.management import BaseCommand, get_commands, load_command_class
 from django.dispatch import Signal
+from django.test import Client, override_settings
 
 from polar_portal import checks, exceptions, signals
+from polar_portal import conf as conf_module
+from polar_portal.conf import SERVERS, Conf, conf
+from polar_portal.exceptions import PolarMisconfigured
+from polar_portal.testing import FakeCustomer, FakePolar
 from polar_portal.texts import FAILURES as TEXTS
+from tests.conftest import JSON
 from tests.faults.rows import TABLE
 from tests.services.conftest import BACKENDS
 from tests.services.servers import MEMCACHED_OPTIONS, REDIS_OPTIONS, SQLITE_OPTIONS
 from tests.test_polar_check import ROWS
 
 ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
 TEMPLATES = ROOT / "polar_portal" / "templates" / "polar_portal"
-FAILURES = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
-DOCS = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
-CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
-COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+FAILURES = (REFERENCE / "failures.md").read_text(encoding="utf-8")
+DOCS = (REFERENCE / "templates.md").read_text(encoding="utf-8")
+CHECKS = (REFERENCE / "checks.md").read_text(encoding="utf-8")
+COMMANDS = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+SETTINGS = (REFERENCE / "settings.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def sections(page: str, level: str = "##") -> dict[str, str]:
+    """The parts of a page, by their headings."""
+    parts = re.split(rf"^{level} (.+)\n", page, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def told() -> dict[str, set[str]]:
@@ -57,6 +76,105 @@ def test_every_signal_is_told() -> None:
     webhooks = (ROOT / "docs" / "howto" / "webhooks.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)` \| `", webhooks, re.MULTILINE)
     assert sorted(told) == sorted(name for name, value in vars(signals).items() if isinstance(value, Signal))
+
+
+def default_of(name: str) -> Any:
+    with override_settings():
+        for each in [each for each in dir(settings) if each.startswith("POLAR_")]:
+            delattr(settings, each)
+        return getattr(conf, name)
+
+
+def test_every_setting_is_told_with_its_default() -> None:
+    told = {name: section for name, section in sections(SETTINGS).items() if name.startswith("POLAR_")}
+    assert list(told) == re.findall(r"^\| `(POLAR_\w+)` \|", README, re.MULTILINE)
+    assert told.keys() == {name for name in vars(Conf) if name.startswith("POLAR_")}
+    in_words = []
+    in_the_readme = dict(re.findall(r"^\| `(POLAR_\w+)` \| (.*?) \|", README, re.MULTILINE))
+    for name, section in told.items():
+        (default,) = re.findall(r"^\| type \| default .*\n\|.*\n\| .*? \| (.*?) \|", section, re.MULTILINE)
+        if re.fullmatch("`[^`]+`", default):
+            assert ast.literal_eval(default.strip("`")) == default_of(name)
+            assert in_the_readme[name] == default
+        else:
+            in_words.append(name)
+            assert not in_the_readme[name].startswith("`"), name
+    assert in_words == ["POLAR_ACCESS_TOKEN", "POLAR_BASE_URL", "POLAR_WEBHOOK_SECRET", "POLAR_RETURN_URL"]
+    with pytest.raises(PolarMisconfigured):
+        default_of("POLAR_ACCESS_TOKEN")
+    assert all(f"`{url}`" in told["POLAR_BASE_URL"] for url in SERVERS.values())
+    assert (default_of("POLAR_WEBHOOK_SECRET"), default_of("POLAR_RETURN_URL")) == ([], "")
+
+
+def wrong_values() -> list[Any]:
+    """Each wrong value that is told: the setting, the value, DEBUG where it matters, the check."""
+    row = r"^\| `(.+?)`(?: while `DEBUG` is `(True|False)`)? \| `polar_portal\.(\w+)` \|"
+    return [
+        pytest.param(name, value, debug, check, id=f"{name} = {value}")
+        for name, section in sections(SETTINGS).items()
+        for value, debug, check in re.findall(row, section, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize(("name", "value", "debug", "check"), wrong_values())
+def test_a_wrong_value_is_named_by_the_check_that_is_told(
+    name: str, value: str, debug: str, check: str, fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer
+) -> None:
+    sound = {
+        "DEBUG": debug == "True",
+        "POLAR_BASE_URL": "",
+        "POLAR_SERVER": "sandbox" if debug == "True" else "production",
+        "SILENCED_SYSTEM_CHECKS": [],
+    }
+    wrong = {name: eval(value, {"float": float})}  # noqa: S307 - our own page
+    with override_settings(**sound):
+        usual = {message.id for message in run_checks(tags=["polar_portal"])}
+    with override_settings(**{**sound, **wrong}):
+        found = {message.id for message in run_checks(tags=["polar_portal"])} - usual
+    assert found == {f"polar_portal.{check}"}
+    if check.startswith("W"):
+        return
+    # An error is one for who needs the setting, too, and in so many words.
+    order = fake_polar.add_order(ada_at_polar, invoice=True)
+    client = Client()
+    client.force_login(ada)
+    if name == "POLAR_SERVER":
+        wrong |= {"POLAR_BASE_URL": ""}
+    with override_settings(**wrong):
+        answers = [
+            client.get(f"/billing/orders/{order.id}/invoice/", headers=JSON),
+            client.post("/billing/portal/", headers=JSON),
+            client.post("/billing/webhook/", headers=JSON),
+        ]
+    assert "misconfigured" in [answer.json().get("error") for answer in answers if answer.status_code == 500]
+
+
+def test_every_check_of_a_setting_is_told_there() -> None:
+    told = set(re.findall(r"`polar_portal\.(\w+)`", SETTINGS))
+    assert told == {check_id for check_id, _, _ in checks.CHECKS} - {"E010"}  # that one is about the URLs
+
+
+def test_unset_is_told_of_each_setting() -> None:
+    (paragraph,) = re.findall(r"^`None` and `\"\"` count as not set (.*?)\n\n", SETTINGS, re.MULTILINE | re.DOTALL)
+    told = re.findall(r"`(POLAR_\w+)`", paragraph)
+    for name in [name for name in vars(Conf) if name.startswith("POLAR_")]:
+        for nothing in (None, ""):
+            with override_settings(POLAR_SERVER="production", **({} if name == "POLAR_SERVER" else {name: nothing})):
+                if name == "POLAR_SERVER":
+                    continue
+                try:
+                    unset = getattr(conf, name) == default_of(name)
+                except PolarMisconfigured as wrong:
+                    unset = "is not set" in str(wrong)
+            assert unset is (name in told), (name, nothing)
+
+
+def test_every_setting_of_djangos_is_told() -> None:
+    told = re.findall(
+        r"`([A-Z_]+)`", "".join(re.findall(r"^\| (`.*?) \|", sections(SETTINGS)["Django's own"], re.MULTILINE))
+    )
+    source = Path(conf_module.__file__).read_text(encoding="utf-8")
+    assert set(told) == {*re.findall(r"\bsettings\.([A-Z_]+)", source), "LOGIN_URL"}  # that one Django itself reads
 
 
 def test_every_check_is_told_and_has_an_id_of_its_own() -> None:
@@ -134,7 +252,7 @@ def test_what_a_line_is_said_to_say_is_what_the_code_says() -> None:
 
 
 def test_every_command_is_told_with_its_options() -> None:
-    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    text = (REFERENCE / "commands.md").read_text(encoding="utf-8")
     sections = {part.partition("\n")[0]: part for part in re.split(r"^## ", text, flags=re.MULTILINE)}
     of_django = options(BaseCommand())
     for name in [name for name, app in get_commands().items() if app == "polar_portal"]:
