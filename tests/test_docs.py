@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import re
 from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
@@ -17,11 +20,11 @@ from django.core.management import BaseCommand, get_commands, load_command_class
 from django.dispatch import Signal
 from django.test import Client, override_settings
 
-from polar_portal import checks, exceptions, signals
+from polar_portal import checks, exceptions, signals, urls, views
 from polar_portal import conf as conf_module
 from polar_portal.conf import SERVERS, Conf, conf
 from polar_portal.exceptions import PolarMisconfigured
-from polar_portal.testing import FakeCustomer, FakePolar
+from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from polar_portal.texts import FAILURES as TEXTS
 from tests.conftest import JSON
 from tests.faults.rows import TABLE
@@ -36,6 +39,7 @@ FAILURES = (REFERENCE / "failures.md").read_text(encoding="utf-8")
 DOCS = (REFERENCE / "templates.md").read_text(encoding="utf-8")
 CHECKS = (REFERENCE / "checks.md").read_text(encoding="utf-8")
 COMMANDS = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+URLS = (REFERENCE / "urls.md").read_text(encoding="utf-8")
 SETTINGS = (REFERENCE / "settings.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -175,6 +179,101 @@ def test_every_setting_of_djangos_is_told() -> None:
     )
     source = Path(conf_module.__file__).read_text(encoding="utf-8")
     assert set(told) == {*re.findall(r"\bsettings\.([A-Z_]+)", source), "LOGIN_URL"}  # that one Django itself reads
+
+
+def test_every_url_is_told_with_its_path_and_methods() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (`.+?`) \| ([A-Z, ]+) \|", URLS, re.MULTILINE)
+    names = {pattern.callback.view_class: pattern.name for pattern in urls.urlpatterns if pattern.name}
+    paths: dict[str, list[str]] = {}
+    for pattern in urls.urlpatterns:
+        paths.setdefault(names[pattern.callback.view_class], []).append(str(pattern.pattern))
+    assert {name: re.findall("`(.+?)`", path) for name, path, _ in told} == paths
+    assert [name for name, _, _ in told] == [name for name in sections(URLS) if name in paths], "a section for each"
+    for view, name in names.items():
+        methods = [method for method in ("get", "post", "put", "patch", "delete") if hasattr(view, method)]
+        assert {name: methods for name, _, methods in told}[name] == ", ".join(methods).upper()
+
+
+def test_every_code_of_an_answer_is_told_with_its_status() -> None:
+    told = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", URLS, re.MULTILINE))
+    ours = {code: str(kind.status) for code, kind in kinds().items() if code != "webhook_not_verified"}
+    assert told == {"not_authenticated": "401", **ours}
+    source = Path(views.__file__).read_text(encoding="utf-8")
+    webhook = dict(re.findall(r"^\| .+? \| (\d{3}).* \| `(\w+)` \|", sections(URLS)["webhook"], re.MULTILINE))
+    refusals = dict(re.findall(r'refused\((\d{3}), "(\w+)"', source))
+    assert webhook == {**refusals, "403": "webhook_not_verified", "500": "misconfigured"}
+
+
+@pytest.fixture
+def answers(fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer) -> dict[str, Any]:
+    """What is answered in each case that the page of the URLs tells, as HTML and as JSON, by section and row."""
+    client = Client()
+    client.force_login(ada)
+    ready, unmade = fake_polar.add_order(ada_at_polar, invoice=True), fake_polar.add_order(ada_at_polar)
+    waited, nameless = fake_polar.add_order(ada_at_polar), fake_polar.add_order(ada_at_polar, billing_address=None)
+    good = {"name": "Ada Byron", "line1": "2 rue des Écoles", "postal_code": "75005", "city": "Paris"}
+
+    def ask(method: str, path: str, data: Any = None) -> tuple[Any, Any]:
+        html, json = ({"accept": "text/html"}, JSON)
+        return tuple(getattr(client, method)(f"/billing/{path}", data, headers=headers) for headers in (html, json))
+
+    def order(order: FakeOrder, what: str = "") -> str:
+        return f"orders/{order.id}/{what}"
+
+    with time_machine.travel(datetime(2026, 11, 25, 12, tzinfo=timezone.utc), tick=False):
+        return {
+            "order_list": ask("get", "orders/"),
+            "order_detail": ask("get", order(ready)),
+            "invoice: ready": ask("get", order(ready, "invoice/")),
+            "invoice: not made yet": ask("get", order(unmade, "invoice/")),
+            "invoice: Polar makes it, or has it": ask("post", order(waited, "invoice/")),
+            "invoice: being prepared": ask("get", order(waited, "invoice/")),
+            "invoice: no billing details": ask("post", order(nameless, "invoice/")),
+            "receipt": ask("get", order(ready, "receipt/")),
+            "billing_details": ask("get", order(ready, "billing-details/")),
+            "billing_details: good": ask("post", order(ready, "billing-details/"), good),
+            "billing_details: a field is refused, by us or by Polar": ask(
+                "post", order(ready, "billing-details/"), {**good, "name": ""}
+            ),
+            "portal": ask("post", "portal/"),
+        }
+
+
+def test_every_row_about_an_url_is_true(answers: dict[str, Any]) -> None:
+    seen = []
+    for name, section in sections(URLS).items():
+        for row, *cells in re.findall(r"^\| ([^|`-]+?) \| (\d{3}.*?) \| (\d{3}.*?) \|$", section, re.MULTILINE):
+            seen.append(f"{name}: {row}")
+            for answer, cell in zip(answers[seen[-1]], cells, strict=True):
+                assert str(answer.status_code) == cell[:3], seen[-1]
+                assert "Retry-After" not in cell or 1 <= int(answer["Retry-After"]) <= 3600
+                assert ("`Refresh`" in cell) is ("Refresh" in answer), seen[-1]
+                for template in re.findall(r"`(\w+\.html)`", cell):
+                    assert f"polar_portal/{template}" in [each.name for each in answer.templates], seen[-1]
+                for code in re.findall(r"\d `(\w+)`", cell):
+                    assert answer.json()["error"] == code
+                assert answer["Cache-Control"] == "private, no-store"
+                assert {"Accept", "Cookie"} <= set(answer["Vary"].split(", "))
+    assert sorted(seen) == sorted(name for name in answers if ": " in name)
+
+
+def test_every_json_of_an_url_is_as_it_is_told(answers: dict[str, Any]) -> None:
+    told = {
+        name: [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
+        for name, section in sections(URLS).items()
+    }
+    (listed,), (document,), (details, refused), (portal,) = (each for each in told.values() if each)
+    assert list(listed) == list(answers["order_list"][1].json())
+    assert list(listed["items"][0]) == list(answers["order_detail"][1].json())
+    assert list(document) == list(answers["invoice: ready"][1].json())
+    assert document["expires_at"] == answers["invoice: ready"][1].json()["expires_at"]
+    assert details == answers["billing_details"][1].json()
+    assert refused == answers["billing_details: a field is refused, by us or by Polar"][1].json()
+    assert list(portal) == list(answers["portal"][1].json())
+
+
+def test_every_template_that_an_url_shows_exists() -> None:
+    assert set(re.findall(r"`(\w+\.html)`", URLS)) <= {path.name for path in TEMPLATES.iterdir()}
 
 
 def test_every_check_is_told_and_has_an_id_of_its_own() -> None:
