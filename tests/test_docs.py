@@ -77,7 +77,7 @@ def test_every_variable_of_a_template_is_told() -> None:
 
 
 def test_every_signal_is_told() -> None:
-    webhooks = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    webhooks = (ROOT / "docs" / "howto" / "webhooks.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)` \| `", webhooks, re.MULTILINE)
     assert sorted(told) == sorted(name for name, value in vars(signals).items() if isinstance(value, Signal))
 
@@ -365,7 +365,7 @@ def options(command: BaseCommand) -> set[str]:
 
 
 def test_every_cache_is_told_and_the_options_are_those_that_are_tested() -> None:
-    page = (ROOT / "docs" / "caches-and-databases.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "howto" / "caches-and-databases.md").read_text(encoding="utf-8")
     promises = page.partition("| Django's cache |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| ([\w ]+) \|", promises, re.MULTILINE) == list(BACKENDS)
     options = [
