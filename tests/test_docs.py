@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import logging
 import re
 from collections import Counter
+from dataclasses import fields
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 import time_machine
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.cache import cache
 from django.core.checks import run_checks
 from django.core.management import BaseCommand, get_commands, load_command_class
 from django.dispatch import Signal
-from django.test import Client, override_settings
+from django.template import Context, Template
+from django.test import Client, RequestFactory, override_settings
 
 from polar_portal import checks, exceptions, signals, urls, views
 from polar_portal import conf as conf_module
 from polar_portal.conf import SERVERS, Conf, conf
 from polar_portal.exceptions import PolarMisconfigured
+from polar_portal.portal import CustomerPortal
+from polar_portal.templatetags import polar_portal as tags
+from polar_portal.templatetags.polar_portal import Invoice, register
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from polar_portal.texts import FAILURES as TEXTS
 from tests.conftest import JSON
@@ -39,6 +48,7 @@ FAILURES = (REFERENCE / "failures.md").read_text(encoding="utf-8")
 DOCS = (REFERENCE / "templates.md").read_text(encoding="utf-8")
 CHECKS = (REFERENCE / "checks.md").read_text(encoding="utf-8")
 COMMANDS = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+TAGS = (REFERENCE / "template-tags.md").read_text(encoding="utf-8")
 URLS = (REFERENCE / "urls.md").read_text(encoding="utf-8")
 SETTINGS = (REFERENCE / "settings.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,6 +73,81 @@ def test_every_template_is_told() -> None:
 def test_every_template_of_the_admin_is_told() -> None:
     told = re.findall(r"^\| `admin/polar_portal/([\w.]+)` \|", DOCS, re.MULTILINE)
     assert sorted(told) == sorted(path.name for path in (TEMPLATES.parent / "admin" / "polar_portal").iterdir())
+
+
+def test_every_block_of_the_base_template_is_told() -> None:
+    (told,) = re.findall(r"^`polar_portal/base.html` has the blocks (.*), and nothing else", DOCS, re.MULTILINE)
+    source = (TEMPLATES / "base.html").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"`(\w+)`", told)) == sorted(re.findall(r"{% block (\w+) %}", source))
+
+
+def test_every_custom_property_and_class_of_the_stylesheet_is_told() -> None:
+    css = (ROOT / "polar_portal" / "static" / "polar_portal" / "polar_portal.css").read_text(encoding="utf-8")
+    light, dark = (
+        dict(re.findall(r"^ +(--polar-[\w-]+): (.*);", part, re.MULTILINE)) for part in css.split("@supports")
+    )
+    told = re.findall(r"^\| `(--[\w-]+)` \| `(#\w+)` \| `(#\w+)` \|", DOCS, re.MULTILINE)
+    assert {name: value for name, value, _ in told} == light
+    assert {name: f"light-dark({value}, {other})" for name, value, other in told} == dark
+    classes = re.findall(
+        r"`(polar-portal[\w-]*)`", "".join(re.findall(r"^\| (`polar-portal.*?) \|", DOCS, re.MULTILINE))
+    )
+    assert len(set(classes)) == len(classes)
+    assert set(classes) == set(re.findall(r"\.(polar-portal[\w-]*)", css)) - {"polar-portal-turn"}
+    used = "".join(path.read_text(encoding="utf-8") for path in TEMPLATES.iterdir())
+    assert set(re.findall(r"polar-portal[\w-]*", used)) == set(classes)
+
+
+ORDER = SimpleNamespace(polar_order_id=UUID("3f2504e0-4f89-41d3-9a0c-0305e82c3301"))
+
+
+def rendered(source: str, user: Any = None, **context: Any) -> str:
+    request = RequestFactory().get("/")
+    request.user = user or AnonymousUser()
+    return Template("{% load polar_portal %}" + source).render(Context({"request": request, "order": ORDER, **context}))
+
+
+def test_every_tag_and_filter_is_told() -> None:
+    assert sorted(sections(TAGS, "###")) == sorted(register.tags)
+    filters = re.findall(r"^\| `(\w+)` \| `({{ .*? }})` \| `(.*?)` \|", TAGS, re.MULTILINE)
+    assert sorted(name for name, _, _ in filters) == sorted(register.filters)
+    for _, example, gives in filters:
+        assert rendered(example.replace("\\|", "|")) == gives
+
+
+@pytest.mark.parametrize("name", [name for name, text in sections(TAGS, "###").items() if "```html\n" in text])
+def test_a_tag_renders_what_is_told(name: str) -> None:
+    section = sections(TAGS, "###")[name]
+    (example,) = re.findall(r"```html\+django\n(.*?)```", section, re.DOTALL)
+    (html,) = re.findall(r"```html\n(.*?)```", section, re.DOTALL)
+    assert name in example
+    assert rendered(example, csrf_token="PzuY…").strip() == html.strip()
+    assert re.findall(r"Renders the template `(.*?)`", section) == re.findall(
+        r"\"(polar_portal/\w+\.html)\"", inspect.getsource(getattr(tags, name))
+    )
+    # Without an order nothing of it is left, without a token none is sent.
+    without = rendered(example, order=None)
+    assert "3f2504e0" not in without
+    assert "csrfmiddlewaretoken" not in without
+
+
+def test_what_a_tag_says_of_an_invoice_is_told(fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer) -> None:
+    section = sections(TAGS, "###")["polar_invoice"]
+    attributes, statuses = (
+        re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+        for table in section.partition("## ")[0].split("| `status` | means |")
+    )
+    assert attributes == [field.name for field in fields(Invoice)]
+    source = Path(tags.__file__).read_text(encoding="utf-8")
+    assert set(statuses) == {*tags._STATUSES.values(), *re.findall(r'Invoice\("(\w+)"', source)}
+    (example,) = re.findall(r"```html\+django\n(.*?)```", section, re.DOTALL)
+    order = fake_polar.add_order(ada_at_polar)
+    assert "Make invoice" in rendered(example, ada, order=order.id)
+    CustomerPortal(ada).generate_invoice(order.id)
+    assert "being made" in rendered(example, ada, order=order.id)
+    fake_polar.finish_jobs()
+    cache.clear()
+    assert f'<a href="/billing/orders/{order.id}/invoice/">Download' in rendered(example, ada, order=order.id)
 
 
 def test_every_variable_of_a_template_is_told() -> None:
