@@ -17,6 +17,7 @@ from uuid import UUID
 
 import pytest
 import time_machine
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.cache import cache
@@ -26,11 +27,12 @@ from django.dispatch import Signal
 from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
 
-from polar_portal import checks, exceptions, signals, urls, views
+from polar_portal import admin, checks, exceptions, models, portal, signals, urls, views
 from polar_portal import conf as conf_module
 from polar_portal.conf import SERVERS, Conf, conf
 from polar_portal.exceptions import PolarMisconfigured
-from polar_portal.portal import CustomerPortal
+from polar_portal.export import MOST_AT_ONCE
+from polar_portal.portal import CustomerPortal, Document, OrganizationPortal
 from polar_portal.templatetags import polar_portal as tags
 from polar_portal.templatetags.polar_portal import Invoice, register
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
@@ -48,6 +50,7 @@ FAILURES = (REFERENCE / "failures.md").read_text(encoding="utf-8")
 DOCS = (REFERENCE / "templates.md").read_text(encoding="utf-8")
 CHECKS = (REFERENCE / "checks.md").read_text(encoding="utf-8")
 COMMANDS = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+PYTHON = (REFERENCE / "python.md").read_text(encoding="utf-8")
 TAGS = (REFERENCE / "template-tags.md").read_text(encoding="utf-8")
 URLS = (REFERENCE / "urls.md").read_text(encoding="utf-8")
 SETTINGS = (REFERENCE / "settings.md").read_text(encoding="utf-8")
@@ -161,10 +164,101 @@ def test_every_variable_of_a_template_is_told() -> None:
         assert used - own - everywhere <= context, name
 
 
-def test_every_signal_is_told() -> None:
+def public(kind: type) -> dict[str, Any]:
+    """What a class offers, inherited or not, without the twins of its methods for async code."""
+    names = {
+        name: value
+        for base in reversed(kind.__mro__[:-1])
+        for name, value in vars(base).items()
+        if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, property))
+    }
+    return {name: value for name, value in names.items() if name.removeprefix("a") not in names or name[0] != "a"}
+
+
+def arguments(function: Any) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def documented(kind: Any, title: str) -> list[str]:
+    """The names that a docstring tells under this title, for Sphinx to find."""
+    section = f"{inspect.getdoc(kind)}\n\n".partition(f"{title}:\n")[2].partition("\n\n")[0]
+    return re.findall(r"^    ([\w, ]+): ", section, re.MULTILINE)
+
+
+def test_every_method_of_the_service_layer_is_told() -> None:
+    told = re.findall(r"^\| `(\w+)\((.*?)\)` \| (yes|no) \|", sections(PYTHON)["Service layer"], re.MULTILINE)
+    assert [name for name, _, _ in told] == list(public(CustomerPortal))
+    for name, given, staff in told:
+        method = getattr(CustomerPortal, name)
+        assert [each.partition("=")[0] for each in given.split(", ")] == arguments(method)
+        for parameter, default in re.findall(r"(\w+)=([^,]+)", given):
+            assert inspect.signature(method).parameters[parameter].default == ast.literal_eval(default)
+        assert hasattr(OrganizationPortal, name) is (staff == "yes")
+        assert documented(method, "Args") == arguments(method)
+    assert f"`{OrganizationPortal.__name__}(user=None)`" in PYTHON
+    twins = {name for name in dir(CustomerPortal) if name[0] == "a" and name[1:] in public(CustomerPortal)}
+    assert twins in (set(), {f"a{name}" for name in public(CustomerPortal)}), "each has one"
+
+
+def test_everything_that_the_service_layer_returns_is_told() -> None:
+    shown = re.findall(r"^\.\. autoclass:: polar_portal\.portal\.(\w+)", PYTHON, re.MULTILINE)
+    assert sorted(shown) == sorted(portal.__all__)
+    for kind in (portal.BillingAddress, Document, portal.OrderLine, portal.Page, portal.PortalOrder):
+        assert documented(kind, "Attributes") == [field.name for field in fields(kind)], kind
+        # Without a docstring Sphinx leaves it out.
+        assert [name for name, value in public(kind).items() if isinstance(value, property) and not value.__doc__] == []
+
+
+def test_every_exception_is_told_in_the_words_of_its_docstring() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (.*?) \|(.*)\|$", sections(PYTHON)["Exceptions"], re.MULTILINE)
+    assert [f"{name}: Raised {when}" for name, when, _ in told] == [
+        f"{kind.__name__}: {inspect.getdoc(kind)}" for kind in kinds_as_drawn()
+    ]
+    for name, _, also in told:
+        djangos = [base.__name__ for base in getattr(exceptions, name).__mro__ if base.__module__.startswith("django")]
+        assert re.findall(r"\w+", also) == djangos, name
+    attributes = {*vars(exceptions.PolarError("")), "code", "status", "log_level"}
+    assert set(documented(exceptions.PolarError, "Attributes")) == attributes
+
+
+def kinds_as_drawn() -> list[Any]:
+    """The exceptions in the order in which the module's docstring draws them."""
+    names = re.findall(r"^(?:[├└]── )?(\w+) {3,}", exceptions.__doc__ or "", re.MULTILINE)
+    return [getattr(exceptions, name) for name in names if name != "PolarError"]
+
+
+def test_every_signal_is_told_with_its_arguments() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (.*?) \|", sections(PYTHON)["Signals"], re.MULTILINE)
+    assert [name for name, _ in told] == [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "polar_portal").rglob("*.py"))
+    for name, text in told:
+        sent = {tuple(re.findall(r"(\w+)=", call)) for call in re.findall(rf"announce\({name}, (.*)\)\n", source)}
+        assert sent == {tuple(name for name in re.findall(r"(?:^|; )`(\w+)`", text))}, name
+    # So is what is said of them where somebody learns to listen.
     webhooks = (ROOT / "docs" / "howto" / "webhooks.md").read_text(encoding="utf-8")
-    told = re.findall(r"^\| `(\w+)` \| `", webhooks, re.MULTILINE)
-    assert sorted(told) == sorted(name for name, value in vars(signals).items() if isinstance(value, Signal))
+    assert set(re.findall(r"^\| `(\w+)` \| `", webhooks, re.MULTILINE)) <= {name for name, _ in told}
+
+
+def test_every_field_of_a_model_is_told() -> None:
+    told = sections(PYTHON.partition("## Models")[2].partition("\n## ")[0], "###")
+    assert sorted(told) == sorted(model.__name__ for model in apps.get_app_config("polar_portal").get_models())
+    for name, section in told.items():
+        rows = "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
+        # What nobody may edit in a form is for our own code.
+        ours = [field.name for field in getattr(models, name)._meta.fields if field.editable and field.name != "id"]
+        assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(ours)
+    outcomes = re.findall(r"^\| `outcome` \| (.*?) \(", told["WebhookDelivery"], re.MULTILINE)
+    assert re.findall(r"`(\w+)`", outcomes[0]) == models.WebhookDelivery.Outcome.values
+
+
+def test_everything_of_the_mixin_is_told() -> None:
+    told = re.findall(r"^\| `(\w+)(?:\(request\))?` \|", sections(PYTHON)["Admin"], re.MULTILINE)
+    inherited = {"get_urls", "actions", "media"}
+    assert sorted(told) == sorted(
+        name for name in vars(admin.InvoiceActionMixin) if not name.startswith("_") and name not in inherited
+    )
+    assert f'`"{admin.InvoiceActionMixin.polar_order_id_field}"` unless set' in PYTHON
+    assert f"up to {MOST_AT_ONCE} come as one zip" in PYTHON
 
 
 def default_of(name: str) -> Any:
