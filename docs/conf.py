@@ -27,7 +27,7 @@ default_role = "code"
 napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-nitpick_ignore_regex = [(r"py:.*", r"(?!polar_portal\.).*|.*\._\w+")]
+nitpick_ignore_regex = [(r"py:.*", r"(?!polar_portal\.).*|polar_portal\.testing\..*|.*\._\w+")]
 # To be read, the models need a Django with their apps.
 settings.configure(
     INSTALLED_APPS=["django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "polar_portal"]

@@ -6,7 +6,10 @@ import ast
 import inspect
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import fields
 from datetime import datetime, timezone
@@ -27,11 +30,10 @@ from django.dispatch import Signal
 from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
 
-from polar_portal import admin, checks, exceptions, models, portal, signals, urls, views
+from polar_portal import admin, checks, exceptions, models, portal, signals, testing, urls, views
 from polar_portal import conf as conf_module
 from polar_portal.conf import SERVERS, Conf, conf
 from polar_portal.exceptions import PolarMisconfigured
-from polar_portal.export import MOST_AT_ONCE
 from polar_portal.portal import CustomerPortal, Document, OrganizationPortal
 from polar_portal.templatetags import polar_portal as tags
 from polar_portal.templatetags.polar_portal import Invoice, register
@@ -51,6 +53,7 @@ DOCS = (REFERENCE / "templates.md").read_text(encoding="utf-8")
 CHECKS = (REFERENCE / "checks.md").read_text(encoding="utf-8")
 COMMANDS = (REFERENCE / "commands.md").read_text(encoding="utf-8")
 PYTHON = (REFERENCE / "python.md").read_text(encoding="utf-8")
+TESTING = (REFERENCE / "testing.md").read_text(encoding="utf-8")
 TAGS = (REFERENCE / "template-tags.md").read_text(encoding="utf-8")
 URLS = (REFERENCE / "urls.md").read_text(encoding="utf-8")
 SETTINGS = (REFERENCE / "settings.md").read_text(encoding="utf-8")
@@ -258,7 +261,69 @@ def test_everything_of_the_mixin_is_told() -> None:
         name for name in vars(admin.InvoiceActionMixin) if not name.startswith("_") and name not in inherited
     )
     assert f'`"{admin.InvoiceActionMixin.polar_order_id_field}"` unless set' in PYTHON
-    assert f"up to {MOST_AT_ONCE} come as one zip" in PYTHON
+    (most,) = re.findall(r"up to (\d+) come as one zip", PYTHON)
+    paths = (ROOT / "polar_portal").rglob("*.py")
+    assert any(f"MOST_AT_ONCE = {most}\n" in path.read_text(encoding="utf-8") for path in paths)
+
+
+#: What the fake's own modules call of each other.
+INSIDE = {"lock", "settle", "body", "organization_body"}
+
+
+def test_everything_of_the_fake_is_told() -> None:
+    rows = re.findall(r"^\| (`.*?) \| .* \|$", sections(TESTING)["FakePolar"], re.MULTILINE)
+    told = re.findall(r"`(\w+)(\()?(.*?)\)?`", " ".join(rows))
+    ours = {name for name in dir(FakePolar()) if not name.startswith("_")}
+    assert sorted(name for name, _, _ in told) == sorted(ours - INSIDE)
+    (call,) = re.findall(r"^`FakePolar\((.*?)\)`", TESTING, re.MULTILINE)
+    assert re.findall(r"(\w+)=", call) == list(inspect.signature(FakePolar).parameters)
+    for name, called, given in [("__init__", "(", call), *told]:
+        value: Any = getattr(FakePolar, name, None)
+        assert inspect.isfunction(value) is bool(called), name
+        for parameter, default in re.findall(r"(\w+)(?:=([^,]+))?", given):
+            usual = inspect.signature(value).parameters[parameter].default
+            assert default == "" or usual == ast.literal_eval(default), name
+    for name, default in re.findall(r"^\| `(\w+)` \| [^|]*, `?(\d+|False)`? \|$", TESTING, re.MULTILINE):
+        assert getattr(FakePolar(), name) == ast.literal_eval(default), name
+    (lives,) = re.findall(r"^\| `session_seconds`, `url_seconds` \| .*, (\d+ and \d+) \|$", TESTING, re.MULTILINE)
+    assert lives == f"{FakePolar().session_seconds} and {FakePolar().url_seconds}"
+    assert set(re.findall(r"automethod:: FakePolar\.(\w+)", TESTING)) <= ours
+
+
+def test_everything_that_the_fake_hands_out_is_told() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (.*) \|$", sections(TESTING)["What it hands out"], re.MULTILINE)
+    assert sorted([*[name for name, _ in told], "FakePolar"]) == sorted(testing.__all__)
+    for name, text in told:
+        kind = getattr(testing, name)
+        names = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)(?!`)", "", text))
+        there = {field.name for field in fields(kind)} | set(public(kind))
+        assert set(names) <= there, name
+        assert "and more" in text or {field.name for field in fields(kind)} <= set(names), name
+
+
+def test_the_examples_for_tests_pass(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", TESTING, re.DOTALL)
+    for number, block in enumerate(blocks):
+        name, _, _ = block.removeprefix("# ").partition("\n")
+        file = tmp_path / (name if block.startswith("# ") else f"test_{number}.py")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(block, encoding="utf-8")
+    (tmp_path / "shop" / "__init__.py").touch()
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    passed = len(re.findall(r"^def test_", TESTING, re.MULTILINE))
+    config = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
+    assert f"{passed} passed" in run("pytest", "-q", *config, str(tmp_path))
+    assert "Ran 1 test" in run("django", "test", "shop", "--settings", "tests.settings")
+    assert passed == 7
 
 
 def default_of(name: str) -> Any:
@@ -487,8 +552,11 @@ def test_every_failure_is_told_with_its_status_title_and_level() -> None:
             assert f'"{TEXTS[code][0]}"' in seen, code
 
 
+LINE = r"^([A-Z]+) (polar_portal\.[\w.]+) (\w+): (.*)$"
+
+
 def test_every_failure_has_an_example_of_its_line() -> None:
-    lines = re.findall(r"^([A-Z]+) (polar_portal\.\w+) (\w+): (.*)$", FAILURES, re.MULTILINE)
+    lines = re.findall(LINE, sections(FAILURES)["What customers meet"], re.MULTILINE)
     assert [code for _, _, code, _ in lines] == list(re.findall(r"^\| `([a-z_]+)`, `", FAILURES, re.MULTILINE))
     for level, name, code, message in lines:
         assert level == logging.getLevelName(kinds()[code].log_level)
@@ -512,6 +580,28 @@ def test_every_logger_is_told_with_its_levels() -> None:
         assert levels <= {level.lower() for level in told[name].split(", ")} or told[name].startswith("as in"), name
 
 
+def test_every_line_of_the_log_is_told() -> None:
+    told = [
+        *re.findall(r"^(?:[A-Z]+ polar_portal[\w.]* )?(\w.*)$", FAILURES, re.MULTILINE),
+        *re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?`) \|", FAILURES, re.MULTILINE))),
+    ]
+    refused = set()
+    for path in (ROOT / "polar_portal").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        refused |= set(re.findall(r'tolerating_database\("(.*?)"\)', source))
+        written = re.findall(r'logger\.\w+\((?:failure\.log_level, )?"(.*?)"', source)
+        assert len(written) == len(re.findall(r"logger\.\w+\(", source)), path
+        for text in written:
+            if path.name != "models.py":  # that one's are told below, and those of exceptions in the tables
+                assert any(re.match(re.sub("%[sr]", ".+", text.replace("(", r"\(")), each) for each in told), text
+        for why in re.findall(r'_give_up\(f"(.*?)"\)', source):
+            assert re.search("'default' " + re.sub("{.*?}|[()]", ".+?", why) + "; this click", FAILURES), why
+    rows = re.findall(
+        r"^\| (`.*?`) \|", FAILURES.partition("What the lines of `polar_portal.models` say")[2], re.MULTILINE
+    )
+    assert {text for row in rows for text in re.findall(r"`(.+?)`", row)} == refused
+
+
 def test_as_many_faults_are_played_as_is_said() -> None:
     (said,) = re.findall(r"`make faults` plays more than (\d+)", FAILURES)
     assert int(said) < len(TABLE)
@@ -530,12 +620,15 @@ def test_what_a_line_is_said_to_say_is_what_the_code_says() -> None:
 
 
 def test_every_command_is_told_with_its_options() -> None:
-    text = (REFERENCE / "commands.md").read_text(encoding="utf-8")
-    sections = {part.partition("\n")[0]: part for part in re.split(r"^## ", text, flags=re.MULTILINE)}
+    told = {name: section for name, section in sections(COMMANDS).items() if name.startswith("polar_")}
+    names = [name for name, app in get_commands().items() if app == "polar_portal"]
+    assert sorted(told) == sorted(names)
+    assert sorted(re.findall(r"^\| `(polar_\w+)` \|", sections(README)["Commands"], re.MULTILINE)) == sorted(names)
     of_django = options(BaseCommand())
-    for name in [name for name, app in get_commands().items() if app == "polar_portal"]:
-        for option in options(load_command_class("polar_portal", name)) - of_django:
-            assert option in sections[name], name
+    for name in names:
+        ours = options(load_command_class("polar_portal", name))
+        found = set(re.findall(r"(?<![\w-])--[a-z]+\b", told[name]))
+        assert ours - of_django <= found <= ours, name
 
 
 def options(command: BaseCommand) -> set[str]:
