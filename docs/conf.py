@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import django
+from django.conf import settings
+
 from polar_portal import __version__
 
 if TYPE_CHECKING:
@@ -14,10 +17,22 @@ project = "polar_portal"
 author = "the polar_portal contributors"
 release = version = __version__
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 # A link to a heading of another page, by the name that GitHub gives it too.
 myst_heading_anchors = 3
+
+# Docstrings: what stands in backticks is code, and what is not ours leads nowhere.
+default_role = "code"
+napoleon_use_ivar = True
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!polar_portal\.).*|polar_portal\.testing\..*|.*\._\w+")]
+# To be read, the models need a Django with their apps.
+settings.configure(
+    INSTALLED_APPS=["django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "polar_portal"]
+)
+django.setup()
 
 html_theme = "furo"
 html_title = "polar_portal"
