@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import django
 from django.conf import settings
+from pygments.lexers.templates import HtmlDjangoLexer
 
 from polar_portal import __version__
 
@@ -46,4 +47,6 @@ def lead_to_pages(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
+    # Our HTML is all Django's; GitHub knows no name for that.
+    app.add_lexer("html", HtmlDjangoLexer)
     app.connect("source-read", lead_to_pages)
