@@ -38,6 +38,9 @@ django.setup()
 html_theme = "furo"
 html_title = "polar_portal"
 html_copy_source = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["phone.css"]
 
 
 def lead_to_pages(app: Sphinx, docname: str, source: list[str]) -> None:

@@ -82,7 +82,7 @@ def test_every_template_of_the_admin_is_told() -> None:
 
 
 def test_every_block_of_the_base_template_is_told() -> None:
-    (told,) = re.findall(r"^`polar_portal/base.html` has the blocks (.*), and nothing else", DOCS, re.MULTILINE)
+    (told,) = re.findall(r"`polar_portal/base.html` has the blocks (.*?), and nothing else", DOCS, re.DOTALL)
     source = (TEMPLATES / "base.html").read_text(encoding="utf-8")
     assert sorted(re.findall(r"`(\w+)`", told)) == sorted(re.findall(r"{% block (\w+) %}", source))
 
@@ -237,9 +237,6 @@ def test_every_signal_is_told_with_its_arguments() -> None:
     for name, text in told:
         sent = {tuple(re.findall(r"(\w+)=", call)) for call in re.findall(rf"announce\({name}, (.*)\)\n", source)}
         assert sent == {tuple(name for name in re.findall(r"(?:^|; )`(\w+)`", text))}, name
-    # So is what is said of them where somebody learns to listen.
-    webhooks = (ROOT / "docs" / "howto" / "webhooks.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `(\w+)` \| `", webhooks, re.MULTILINE)) <= {name for name, _ in told}
 
 
 def test_every_field_of_a_model_is_told() -> None:
@@ -356,7 +353,7 @@ def test_every_setting_is_told_with_its_default() -> None:
 
 def wrong_values() -> list[Any]:
     """Each wrong value that is told: the setting, the value, DEBUG where it matters, the check."""
-    row = r"^\| `(.+?)`(?: while `DEBUG` is `(True|False)`)? \| `polar_portal\.(\w+)` \|"
+    row = r"^\| `(.+?)`(?: while `DEBUG` is `(True|False)`)? \| `([EW]\d{3})` \|"
     return [
         pytest.param(name, value, debug, check, id=f"{name} = {value}")
         for name, section in sections(SETTINGS).items()
@@ -398,7 +395,7 @@ def test_a_wrong_value_is_named_by_the_check_that_is_told(
 
 
 def test_every_check_of_a_setting_is_told_there() -> None:
-    told = set(re.findall(r"`polar_portal\.(\w+)`", SETTINGS))
+    told = set(re.findall(r"`([EW]\d{3})`", SETTINGS))
     assert told == {check_id for check_id, _, _ in checks.CHECKS} - {"E010"}  # that one is about the URLs
 
 
