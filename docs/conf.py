@@ -18,6 +18,7 @@ project = "polar_portal"
 author = "the polar_portal contributors"
 release = version = __version__
 
+myst_enable_extensions = ["tasklist"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 # A link to a heading of another page, by the name that GitHub gives it too.
@@ -38,6 +39,8 @@ django.setup()
 html_theme = "furo"
 html_title = "polar_portal"
 html_copy_source = False
+html_show_copyright = False
+html_use_index = False
 
 
 def lead_to_pages(app: Sphinx, docname: str, source: list[str]) -> None:

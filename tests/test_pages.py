@@ -143,6 +143,9 @@ def test_the_index_leads_to_every_page(name: str) -> None:
     pages = re.findall(r"^([\w-]+)$", PAGES["docs/index.md"], re.MULTILINE)
     place = Path(name).relative_to("docs")
     assert place.parts[0] in folders if len(place.parts) > 1 else place.stem in [*pages, "index"]
+    # What stands in the margin is not there for those who read it where it lies.
+    links = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", PAGES["docs/index.md"])}
+    assert str(place) in links | {"index.md", "security-policy.md"}
 
 
 @pytest.mark.parametrize("path", sorted(path for path in (DOCS / "images").iterdir()), ids=lambda path: path.name)
