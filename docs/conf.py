@@ -18,7 +18,6 @@ project = "polar_portal"
 author = "the polar_portal contributors"
 release = version = __version__
 
-myst_enable_extensions = ["tasklist"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 # A link to a heading of another page, by the name that GitHub gives it too.
