@@ -41,6 +41,7 @@ html_copy_source = False
 html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["phone.css"]
+html_use_index = False
 
 
 def lead_to_pages(app: Sphinx, docname: str, source: list[str]) -> None:

@@ -143,6 +143,9 @@ def test_the_index_leads_to_every_page(name: str) -> None:
     pages = re.findall(r"^([\w-]+)$", PAGES["docs/index.md"], re.MULTILINE)
     place = Path(name).relative_to("docs")
     assert place.parts[0] in folders if len(place.parts) > 1 else place.stem in [*pages, "index"]
+    # What stands in the margin is not there for those who read it where it lies.
+    links = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", PAGES["docs/index.md"])}
+    assert str(place) in links | {"index.md", "security-policy.md"}
 
 
 @pytest.mark.parametrize("path", sorted(path for path in (DOCS / "images").iterdir()), ids=lambda path: path.name)
@@ -423,6 +426,33 @@ def test_the_second_cache_is_a_cache(settings: Any) -> None:
     settings.POLAR_CACHE_ALIAS = names["POLAR_CACHE_ALIAS"]
     ids = {each.id for each in checks.check_installation(None)}
     assert not ids & {"polar_portal.E005", "polar_portal.W002", "polar_portal.W005"}
+
+
+STRICT = "docs/howto/strict-settings.md"
+
+
+@pytest.mark.parametrize("name", ["CSRF_USE_SESSIONS", "CSRF_COOKIE_HTTPONLY"])
+def test_a_strict_csrf_setting_works(
+    name: str, settings: Any, fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer
+) -> None:
+    assert f"`{name}`" in PAGES[STRICT]
+    setattr(settings, name, True)
+    order = fake_polar.add_order(ada_at_polar)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(ada)
+    address = f"/billing/orders/{order.id}/invoice/"
+    (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', client.get(address).content.decode())
+    assert client.post(address, {"csrfmiddlewaretoken": token}).status_code == 303
+    assert client.post(address).status_code == 403
+
+
+def test_the_policy_of_the_page_is_one_that_django_sends(settings: Any, client: Client) -> None:
+    pytest.importorskip("django.utils.csp", reason="this Django is older than 6.0")
+    names: dict[str, Any] = {"MIDDLEWARE": settings.MIDDLEWARE}
+    exec(snippet(STRICT, "SECURE_CSP"), names)  # noqa: S102 - our own page
+    settings.MIDDLEWARE, settings.SECURE_CSP = names["MIDDLEWARE"], names["SECURE_CSP"]
+    policy = client.get("/billing/orders/")["Content-Security-Policy"]
+    assert sorted(policy.split("; ")) == ["default-src 'self'", "form-action 'self'"]
 
 
 SPA = "docs/howto/single-page-front-end.md"
