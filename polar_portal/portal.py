@@ -107,7 +107,8 @@ class _Portal(Generic[I]):
         return document
 
     def _announce(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
-        announce(document_handed_out, type(self), user=self._user, polar_order_id=_uuid(polar_order_id), kind=kind)
+        if document_handed_out.receivers:
+            announce(document_handed_out, type(self), user=self._user, polar_order_id=_uuid(polar_order_id), kind=kind)
 
     def _run(self, what: str, polar_order_id: uuid.UUID | str, act: Callable[[I, uuid.UUID], T]) -> T:
         """Do it, and for a failure write one line that whoever is on call can use."""
@@ -131,9 +132,12 @@ class CustomerPortal(_Portal[CustomerIdentity]):
 
     def __init__(self, user: Any) -> None:
         self._user = user
-        pk = str(getattr(user, "pk", None))
+
+    @property
+    def _asker(self) -> str:  # type: ignore[override]
+        pk = str(getattr(self._user, "pk", None))
         # A key of the host's own making may be an e-mail address, or hold what forges a line of the log.
-        self._asker = f"user {pk}" if re.fullmatch(r"[\w-]{1,64}", pk, re.ASCII) else "a user"
+        return f"user {pk}" if re.fullmatch(r"[\w-]{1,64}", pk, re.ASCII) else "a user"
 
     def __repr__(self) -> str:
         return f"CustomerPortal({self._asker})"

@@ -98,12 +98,18 @@ def prefers_json(accept: str) -> bool:
 
 
 def told_to_nobody_else(view: Any) -> Any:
-    """Keep answers out of every cache, those of the CSRF check too."""
+    """Check forms for CSRF, and keep all answers, those of that check too, out of every cache."""
+    protected = csrf_protect(view)
 
     @functools.wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response: HttpResponseBase = view(request, *args, **kwargs)
-        patch_vary_headers(response, ["Accept", "Cookie"])
+        # Where Django's middleware has let it pass, to check it again is a tenth of our time in a click.
+        answer = view if getattr(request, "csrf_processing_done", False) else protected
+        response: HttpResponseBase = answer(request, *args, **kwargs)
+        if response.has_header("Vary"):
+            patch_vary_headers(response, ["Accept", "Cookie"])
+        else:
+            response["Vary"] = "Accept, Cookie"
         response["Cache-Control"] = "private, no-store"
         return response
 
@@ -122,8 +128,7 @@ class PortalView(View):
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         # Here and not by `method_decorator`, which decorates anew at each request.
-        view = told_to_nobody_else(csrf_protect(super().as_view(**initkwargs)))
-        return outside_transactions(login_not_required(view))
+        return outside_transactions(login_not_required(told_to_nobody_else(super().as_view(**initkwargs))))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.wants_json = prefers_json(request.META.get("HTTP_ACCEPT", "*/*"))
@@ -236,7 +241,8 @@ class DocumentView(PortalView):
     @property
     def waits(self) -> bool:
         """Whether this is the page that comes back by itself."""
-        return "waiting" in self.request.GET and not self.wants_json
+        # Django takes a query apart even when there is none.
+        return bool(self.request.META.get("QUERY_STRING")) and "waiting" in self.request.GET and not self.wants_json
 
     @property
     def waited(self) -> int | None:
