@@ -131,14 +131,14 @@ def find_session(user: Any, among: Mapping[str, int], *, other_than: Secret | No
     """
     rows = CustomerSession.objects.filter(
         user_id=user.pk, scope__in=list(among), expires_at__gt=timezone.now() + RENEW_EARLY
-    )
-    kept: list[CustomerSession] = []
+    ).values_list("scope", "encrypted_token", "polar_customer_id")
+    kept: list[tuple[str, str, uuid.UUID]] = []
     with tolerating_database("Kept customer sessions can't be read; a new one is made"):
         kept = list(rows)
-    for row in sorted(kept, key=lambda row: list(among).index(row.scope)):
-        token = _decrypt(row.encrypted_token, row.scope, among[row.scope])
+    for scope, encrypted_token, polar_customer_id in sorted(kept, key=lambda row: list(among).index(row[0])):
+        token = _decrypt(encrypted_token, scope, among[scope])
         if token and token != other_than:
-            return KeptSession(token, row.polar_customer_id)
+            return KeptSession(token, polar_customer_id)
     return None
 
 
