@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -17,6 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from polar_portal import mirror
 from polar_portal.documents import ASK_EVERY
 from polar_portal.exceptions import (
     DocumentPending,
@@ -26,8 +27,7 @@ from polar_portal.exceptions import (
     PolarMisconfigured,
 )
 from polar_portal.export import MOST_AT_ONCE, Row, zip_response
-from polar_portal.models import Order, tolerating_database
-from polar_portal.portal import OrganizationPortal, PortalOrder, order_id_of
+from polar_portal.portal import OrganizationPortal, order_id_of
 from polar_portal.texts import DOCUMENTS, FAILURES
 from polar_portal.views import LONGEST_WAIT, WAIT_UNSEEN, Redirect
 
@@ -117,8 +117,9 @@ class InvoiceActionMixin(ModelAdmin):
 
     def _download_several(self, request: HttpRequest, chosen: Sequence[tuple[Any, Any]]) -> HttpResponseBase:
         rows = [(str(pk), _order_id(polar_order_id)) for pk, polar_order_id in chosen]
-        known = {order.pk: order for order in _known([order_id for _pk, order_id in rows if order_id])}
-        missing = sum(_misses_invoice(known[order_id]) for _pk, order_id in rows if order_id in known)
+        known = mirror.known([order_id for _pk, order_id in rows if order_id])
+        orders = [known[order_id] for _pk, order_id in rows if order_id in known]
+        missing = sum(order.may_have_invoice and not order.is_invoice_generated for order in orders)
         if missing and "generate" not in request.POST:
             text = ngettext(
                 "%(missing)d of the %(count)d selected orders has no invoice yet.",
@@ -213,14 +214,3 @@ class InvoiceActionMixin(ModelAdmin):
 def _order_id(value: Any) -> uuid.UUID | None:
     """Return what a host's field holds as an order's id at Polar; None for anything else."""
     return order_id_of(str(value).strip())
-
-
-def _known(order_ids: Collection[uuid.UUID]) -> list[Order]:
-    """Return what this site knows of these orders; Polar is not asked."""
-    with tolerating_database("Known orders can't be read"):
-        return list(Order.objects.filter(pk__in=order_ids).only("pk", "number", "status", "is_invoice_generated"))
-    return []
-
-
-def _misses_invoice(order: Order) -> bool:
-    return not order.is_invoice_generated and order.status not in PortalOrder.WITHOUT_INVOICE
