@@ -30,7 +30,8 @@ from django.urls import include, path, set_script_prefix
 from django.views.decorators.csrf import csrf_exempt
 from pytest_django import Settings
 
-from polar_portal import cache, diagnosis, urls
+from polar_portal import cache, urls
+from polar_portal.diagnosis import user_and_order
 from polar_portal.models import CustomerSession
 from polar_portal.testing import FakeCustomer, FakePolar
 from polar_portal.testing.organization import Status
@@ -444,7 +445,7 @@ def test_a_database_that_is_away_is_named_once(polar: FakePolar, monkeypatch: py
 
     with monkeypatch.context() as while_it_is_away:
         while_it_is_away.setattr(connection, "ensure_connection", away)
-        while_it_is_away.setattr(diagnosis, "_find_user", away)
+        while_it_is_away.setattr(user_and_order, "_find_user", away)
         report = run("--user", "ada")
     assert report.names("problem") == ["database"]
     assert "can't be reached (OperationalError)" in report.text("database")
