@@ -29,8 +29,8 @@ import polar_portal
 from example_project.shop.admin import PurchaseAdmin
 from example_project.shop.models import Purchase
 from polar_portal.admin import InvoiceActionMixin
+from polar_portal.admin.invoice_action import MOST_AT_ONCE
 from polar_portal.api.schemas import PortalOrder
-from polar_portal.export import MOST_AT_ONCE
 from polar_portal.mirror import write
 from polar_portal.models import CustomerSession, Order
 from polar_portal.portal import OrganizationPortal

@@ -22,8 +22,10 @@ from django.core.management.base import CommandParser
 from pytest_django import Settings
 
 from polar_portal import export
+from polar_portal.export.files import COLUMNS
+from polar_portal.management import export_folder
 from polar_portal.management.commands import polar_export_invoices
-from polar_portal.management.commands.polar_export_invoices import Line
+from polar_portal.management.export_folder import Line
 from polar_portal.models import CustomerSession
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from polar_portal.testing.records import Limits
@@ -108,7 +110,7 @@ def test_folder_gets_every_invoice_and_a_summary(fake_polar: FakePolar, customer
         }
         for order in orders
     ]
-    assert Line._fields == (*export.COLUMNS, "modified_at")
+    assert Line._fields == (*COLUMNS, "modified_at")
     assert asked(fake_polar) == ["GET orders", *["GET invoice"] * 3]
     assert fake_polar.calls[0].path == "/v1/orders/"
     assert fake_polar.calls[0].query == {"page": "1", "limit": "100", "sorting": "created_at"}
@@ -628,7 +630,7 @@ def test_disk_that_gets_full_while_packing_leaves_the_former_zip(
     output = tmp_path / "some.zip"
     output.write_bytes(b"the former one")
     with monkeypatch.context() as patched:
-        patched.setattr(export, "entry", full_disk)
+        patched.setattr(export_folder, "entry", full_disk)
         assert "No space left on device" in str(fails(output))
     assert output.read_bytes() == b"the former one"
     assert pdfs(tmp_path / "some.zip.part") == names(orders)

@@ -26,7 +26,6 @@ from polar_portal.exceptions import (
     PolarError,
     PolarMisconfigured,
 )
-from polar_portal.export import MOST_AT_ONCE, Row, zip_response
 from polar_portal.portal import OrganizationPortal, order_id_of
 from polar_portal.texts import DOCUMENTS, FAILURES
 from polar_portal.views import LONGEST_WAIT, WAIT_UNSEEN, Redirect
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = object
+
+#: How many orders this brings at once; `polar_export_invoices` brings any number.
+MOST_AT_ONCE = 500
 
 
 class InvoiceActionMixin(ModelAdmin):
@@ -116,6 +118,8 @@ class InvoiceActionMixin(ModelAdmin):
         return self._ready(request, address)
 
     def _download_several(self, request: HttpRequest, chosen: Sequence[tuple[Any, Any]]) -> HttpResponseBase:
+        from polar_portal.export.zips import Row, zip_response  # here: it loads requests
+
         rows = [(str(pk), _order_id(polar_order_id)) for pk, polar_order_id in chosen]
         known = mirror.known([order_id for _pk, order_id in rows if order_id])
         orders = [known[order_id] for _pk, order_id in rows if order_id in known]
