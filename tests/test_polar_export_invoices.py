@@ -569,6 +569,25 @@ def test_order_that_makes_no_sense_is_left_out_and_named(
     assert pdfs(folder) == names(orders[1:])
 
 
+def test_a_terminals_line_ends_before_what_is_left_out_is_named(
+    fake_polar: FakePolar, customer: FakeCustomer, folder: Path
+) -> None:
+    orders = buy(fake_polar, customer, 2)
+    bodies = [fake_polar.merchant_order_body(order) for order in orders]
+    bodies[0]["total_amount"] = bodies[1]["total_amount"] = "a lot"
+    listed = {"items": bodies, "pagination": {"total_count": 2, "max_page": 1}}
+    fake_polar.fail("GET", "/v1/orders/", status=200, json=listed)
+    both = Terminal()
+    with pytest.raises(CommandError):
+        call_command("polar_export_invoices", output=str(folder), stdout=both, stderr=both, no_color=True)
+    assert both.getvalue() == (
+        f"Downloading invoices to {folder}\n"
+        f"Left out: order {orders[0].id} (total_amount)\n\r1 order: 1 left out\n"
+        f"Left out: order {orders[1].id} (total_amount)\n\r2 orders: 2 left out\n"
+        "Done. 2 orders: 2 left out\n"
+    )
+
+
 def test_list_that_breaks_off_is_told_and_what_came_before_is_kept(
     fake_polar: FakePolar, customer: FakeCustomer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -583,6 +583,20 @@ def test_a_terminal_shows_one_line_that_changes(db: None, fake_polar: FakePolar,
     )
 
 
+def test_a_terminals_line_ends_before_what_is_left_out_is_named(
+    db: None, fake_polar: FakePolar, ada_at_polar: FakeCustomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order,) = add(fake_polar, ada_at_polar, 1)
+    spoil(monkeypatch, fake_polar, {order.id: {"total_amount": "a lot"}})
+    both = Terminal()
+    with pytest.raises(CommandError):
+        call_command("polar_sync_orders", stdout=both, stderr=both, no_color=True)
+    assert both.getvalue() == (
+        f"All orders:\n\r1 of 1 orders\nLeft out: order {order.id} (total_amount)\n"
+        "Done: 1 orders seen, 0 new, 0 changed.\n"
+    )
+
+
 def test_verbosity_0_is_silent(db: None, fake_polar: FakePolar, ada_at_polar: FakeCustomer) -> None:
     add(fake_polar, ada_at_polar, 1)
     assert run(verbosity=0) == ""

@@ -27,6 +27,7 @@ from polar_portal.export import DOWNLOADED, Export, Wanted
 from polar_portal.export.files import SUMMARY
 from polar_portal.identity import OrganizationIdentity
 from polar_portal.management.export_folder import Folder
+from polar_portal.management.progress import Progress
 from polar_portal.orders import all_pages
 
 if TYPE_CHECKING:
@@ -103,13 +104,11 @@ class Command(BaseCommand):
         if packed and output.is_dir():
             raise CommandError(f"{output} is a folder. Name a file that ends in .zip, or a folder of another name.")
         self.counts: Counter[str] = Counter()
-        self.verbosity = options["verbosity"]
-        self.is_terminal = self.stdout.isatty()
-        self.tell(f"Downloading invoices to {output}")
+        self.progress = Progress(self, quiet=options["verbosity"] < 1, every=TELL_EVERY)
+        self.progress.say(f"Downloading invoices to {output}")
         try:
-            with Folder(output.with_name(f"{output.name}.part") if packed else output) as folder:
+            with self.progress, Folder(output.with_name(f"{output.name}.part") if packed else output) as folder:
                 seen = self.bring(folder, order_ids, filters, generate=options["generate"])
-                self.end_line()
                 folder.finish()
                 failed = {outcome: count for outcome, count in self.counts.items() if outcome not in FINE}
                 if packed:
@@ -117,16 +116,13 @@ class Command(BaseCommand):
             if packed and not failed:
                 folder.remove()
         except KeyboardInterrupt:
-            self.end_line()
             raise CommandError(f"Stopped. {GO_ON}", returncode=130) from None
         except OSError as error:
-            self.end_line()
             where = error.filename or f"{output}, or {tempfile.gettempdir()} for temporary files"
             raise CommandError(f"{where}: {error.strerror or type(error).__name__}. {GO_ON}") from None
         except (PolarError, PolarMisconfigured) as failure:
-            self.end_line()
             raise CommandError(f"Polar can't be asked for its orders: {failure} {GO_ON}") from None
-        self.tell(f"Done. {self.told_counts()}")
+        self.progress.say(f"Done. {self.told_counts()}")
         if failed:
             kept = f"{folder.path} is kept: the" if packed else "The"
             raise CommandError(
@@ -173,7 +169,7 @@ class Command(BaseCommand):
         """Give the orders of Polar's own list that are wanted, the oldest first."""
         for page in all_pages(bringing.pace, wanted.for_polar()):
             for each in page.left_out:
-                self.stderr.write(f"Left out: order {each}")
+                self.progress.warn(f"Left out: order {each}")
                 self.count(LEFT_OUT)
             yield from filter(wanted.meets, page.orders)
 
@@ -208,24 +204,11 @@ class Command(BaseCommand):
 
     def count(self, outcome: str) -> None:
         self.counts[outcome] += 1
-        if self.verbosity and self.is_terminal:
-            self.stdout.write(f"\r{self.told_counts()}", ending="")
-            self.stdout.flush()
-        elif self.counts.total() % TELL_EVERY == 0:
-            self.tell(self.told_counts())
+        self.progress.reached(self.counts.total(), self.told_counts())
 
     def told_counts(self) -> str:
         total = self.counts.total()
         return f"{total} {'order' if total == 1 else 'orders'}" + (f": {_told(self.counts)}" if total else "")
-
-    def tell(self, text: str) -> None:
-        if self.verbosity:
-            self.stdout.write(text)
-
-    def end_line(self) -> None:
-        """Leave the line that counts as it is."""
-        if self.verbosity and self.is_terminal and self.counts:
-            self.stdout.write("")
 
 
 def _told(counts: dict[str, int]) -> str:
