@@ -173,7 +173,7 @@ class Routes:
 
     def _change(self, order: FakeOrder, given: Any) -> FakeOrder:
         if given is None:
-            raise validation.invalid([{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}])
+            raise validation.invalid([validation.missing(["body"], None)])
         changes, problems = read_changes(given)
         if problems:
             raise validation.invalid(problems)
