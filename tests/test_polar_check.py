@@ -34,7 +34,7 @@ from polar_portal import cache, urls
 from polar_portal.diagnosis import user_and_order
 from polar_portal.models import CustomerSession
 from polar_portal.testing import FakeCustomer, FakePolar
-from polar_portal.testing.organization import Status
+from polar_portal.testing.records import Status
 from polar_portal.views import WebhookView
 from tests.conftest import asked
 
