@@ -7,8 +7,6 @@ import io
 import re
 import uuid
 import zipfile
-from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +35,6 @@ from polar_portal.portal import OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 
 CHANGELIST = "/admin/shop/purchase/"
-
-
-@pytest.fixture
-def now() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(datetime(2026, 11, 25, 12, tzinfo=timezone.utc), tick=False) as traveller:
-        yield traveller
 
 
 def buy(user: User, polar_order_id: uuid.UUID | None) -> Purchase:

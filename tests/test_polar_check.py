@@ -36,7 +36,7 @@ from polar_portal.models import CustomerSession
 from polar_portal.testing import FakeCustomer, FakePolar
 from polar_portal.testing.records import Status
 from polar_portal.views import WebhookView
-from tests.conftest import asked
+from tests.conftest import Terminal, asked
 
 ROOT = Path(__file__).parent.parent
 #: Everything that a sound installation is told, without a user or an order.
@@ -815,11 +815,6 @@ def test_a_polar_that_fails_on_the_way_is_told_where_it_did(polar: FakePolar, ad
 
 
 # The table
-
-
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def table(output: StringIO) -> tuple[str, str]:

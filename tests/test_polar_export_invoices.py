@@ -29,7 +29,7 @@ from polar_portal.management.export_folder import Line
 from polar_portal.models import CustomerSession
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from polar_portal.testing.records import Limits
-from tests.conftest import Clock, asked
+from tests.conftest import Clock, Terminal, asked
 
 pytestmark = pytest.mark.usefixtures("clock", "db")
 
@@ -59,11 +59,6 @@ def run(output: Path, *args: str, terminal: bool = False, **options: Any) -> str
     out = Terminal() if terminal else io.StringIO()
     call_command("polar_export_invoices", "--output", str(output), *args, stdout=out, **options)
     return out.getvalue()
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def fails(output: Path, *args: str, **options: Any) -> CommandError:

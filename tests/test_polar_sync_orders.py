@@ -26,6 +26,7 @@ from polar_portal.signals import order_changed
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from polar_portal.testing.records import Limits
 from polar_portal.testing.wire import Answer, Request, json_answer
+from tests.conftest import Terminal
 from tests.test_mirror import listening
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
@@ -44,11 +45,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
         monkeypatch.setattr(pace, "pause", pause)
         yield waits
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def run(**options: Any) -> str:

@@ -23,6 +23,7 @@ from polar_portal import events, mirror, views
 from polar_portal.models import Order, WebhookDelivery
 from polar_portal.signals import webhook_received
 from polar_portal.testing import Event, FakeCustomer, FakeOrder, FakePolar
+from tests.conftest import signed
 
 pytestmark = pytest.mark.django_db
 
@@ -44,12 +45,6 @@ def send(body: bytes, headers: dict[str, str], url: str = URL, **extra: Any) -> 
 
 def deliver(polar: FakePolar, *what: Any, **how: Any) -> Any:
     return send(*polar.webhook(*what, **how))
-
-
-def signed(polar: FakePolar, body: bytes) -> tuple[bytes, dict[str, str]]:
-    """A genuine delivery of any bytes at all."""
-    with mock.patch("polar_portal.testing.fake.dump", return_value=body):
-        return polar.webhook("any")
 
 
 # What is let in
