@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 Outcome = WebhookDelivery.Outcome
 
+#: Those that Polar has today (2026-11). Any other whose name begins with "order." is read if it is about an order.
+ORDER_EVENTS = frozenset({"order.created", "order.updated", "order.paid", "order.refunded"})
+
 
 def receive(headers: Mapping[str, str], body: bytes) -> WebhookDelivery:
     """Verify a delivery, store it, and apply its effects unless they were applied before. Polar is not called.
@@ -141,7 +144,3 @@ def _customer_deleted(data: Any) -> Callable[[], None]:
 
 def _nothing() -> None:
     pass
-
-
-#: Those that Polar has today (2026-11). Any other whose name begins with "order." is read if it is about an order.
-ORDER_EVENTS = frozenset({"order.created", "order.updated", "order.paid", "order.refunded"})
