@@ -285,6 +285,27 @@ def test_what_failed_takes_effect_when_it_is_sent_again(fake_polar: FakePolar, o
     assert (WebhookDelivery.objects.get().outcome, Order.objects.count()) == ("applied", 1)
 
 
+class ReadsFromReplica:
+    """A host whose reads go to another database; here it has none, so that each such read would fail."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_what_is_known_of_a_delivery_is_read_from_where_it_was_written(
+    fake_polar: FakePolar, settings: Settings
+) -> None:
+    settings.DATABASE_ROUTERS = [ReadsFromReplica()]
+    applied, failed = fake_polar.webhook("benefit_grant.created"), signed(fake_polar, b"?")
+    for delivery in (applied, failed, applied, failed):
+        assert send(*delivery).status_code == 204
+    outcomes = WebhookDelivery.objects.using("default").order_by("pk").values_list("outcome", "attempts")
+    assert list(outcomes) == [("ignored", 1), ("failed", 2)]
+
+
 def test_effects_of_what_fails_half_way_are_undone(fake_polar: FakePolar, order: FakeOrder) -> None:
     with mock.patch("polar_portal.documents.heed", side_effect=ZeroDivisionError):
         deliver(fake_polar, "order.paid", order)
