@@ -11,7 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-from polar_portal.testing.scripts import Scripted
+from polar_portal.testing.scripted import Scripted
 from polar_portal.testing.wire import Request
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from polar_portal.testing.gate import Caller, RateLimiter
 from polar_portal.testing.organization import Organization
 from polar_portal.testing.records import Call, Event, FakeCustomer, FakeOrder, Limits
 from polar_portal.testing.routes import Routes
-from polar_portal.testing.scripts import Script, matches, take
+from polar_portal.testing.scripted import Script, matches, take
 from polar_portal.testing.store import Store
 from polar_portal.testing.validation import read_json
 from polar_portal.testing.webhooks import Scheme, sign

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlencode
 from polar_portal.testing import bodies, gate, validation
 from polar_portal.testing.billing import locked, read_changes
 from polar_portal.testing.gate import Caller
-from polar_portal.testing.lists import answer_list
+from polar_portal.testing.order_list import answer_list
 from polar_portal.testing.organization import Organization
 from polar_portal.testing.records import FakeCustomer, FakeMember, FakeOrder
 from polar_portal.testing.wire import Answer, Refused, Request, iso, json_answer, refuse

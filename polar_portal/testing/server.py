@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import requests
 
-from polar_portal.testing.scripts import Scripted
+from polar_portal.testing.scripted import Scripted
 from polar_portal.testing.store import Store
 from polar_portal.testing.wire import Answer, Request
 
