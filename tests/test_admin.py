@@ -7,8 +7,6 @@ import io
 import re
 import uuid
 import zipfile
-from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +27,14 @@ import polar_portal
 from example_project.shop.admin import PurchaseAdmin
 from example_project.shop.models import Purchase
 from polar_portal.admin import InvoiceActionMixin
+from polar_portal.admin.invoice_action import MOST_AT_ONCE
 from polar_portal.api.schemas import PortalOrder
-from polar_portal.export import MOST_AT_ONCE
 from polar_portal.mirror import write
 from polar_portal.models import CustomerSession, Order
 from polar_portal.portal import OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 
 CHANGELIST = "/admin/shop/purchase/"
-
-
-@pytest.fixture
-def now() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(datetime(2026, 11, 25, 12, tzinfo=timezone.utc), tick=False) as traveller:
-        yield traveller
 
 
 def buy(user: User, polar_order_id: uuid.UUID | None) -> Purchase:
