@@ -154,6 +154,7 @@ def test_while_polar_is_slow_others_are_answered(site: Site, polar: SlowPolar, v
         clicks = [people.submit(site.get, f"/{view.format(each.order)}", each) for each in site.visitors]
         polar.wait_until_held(MANY)
         assert site.get("/quick/", site.visitors[0]) == (200, "quick")
+        assert site.told() == ["ended", "/quick/", MANY]
         assert site.get("/who/", site.visitors[0]) == (200, "visitor-0")
         assert not any(click.done() for click in clicks)
         polar.let_go()
