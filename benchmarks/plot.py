@@ -62,7 +62,9 @@ def crowd(axis: Axes, lines: Mapping[str, Sequence[float]]) -> None:
 def growth(axis: Axes, lines: Mapping[str, Sequence[float]]) -> None:
     for title, seconds in lines.items():
         axis.plot(SIZES, [each * 1000 for each in seconds], marker="o", markersize=3.5, label=title, linewidth=1.3)
-    axis.set(title="Growth, PostgreSQL", xlabel="orders, and as many sessions", ylabel="ms, median")
+    axis.set(
+        title="Growth, PostgreSQL (ten rows fill no page)", xlabel="orders, and as many sessions", ylabel="ms, median"
+    )
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=7)
 
