@@ -72,14 +72,12 @@ def _base_url(text: str) -> str | None:
     return f"{parts.scheme}{text[len(parts.scheme) :].rstrip('/')}" if sound else None
 
 
-_settings: Any = settings  # a LazyObject, of which its type tells nothing
-
-
 def _read(name: str, default: Any) -> Any:
-    # `settings` raises and swallows an AttributeError for each name that is not set, and most of ours are not: with
-    # five of them in a click that was a fifth of our time. What it wraps answers at once.
-    wrapped = _settings._wrapped
-    return getattr(_settings if wrapped is empty else wrapped, name, default)
+    # Django's lazy `settings` answers by several calls in Python, and raises and swallows an AttributeError for a name
+    # that is not set, as most of ours are not: for the six of a warm click that was a fourth of our time. What it wraps
+    # answers at once.
+    wrapped = object.__getattribute__(settings, "_wrapped")
+    return getattr(settings if wrapped is empty else wrapped, name, default)
 
 
 class Conf:
@@ -178,7 +176,7 @@ class Conf:
     @property
     def secret_keys(self) -> list[Secret]:
         """Django's SECRET_KEY, then its SECRET_KEY_FALLBACKS."""
-        keys: list[Any] = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]  # Django takes bytes as well
+        keys: list[Any] = [settings.SECRET_KEY, *_read("SECRET_KEY_FALLBACKS", [])]  # Django takes bytes as well
         return [Secret(key) for key in keys]
 
     @property

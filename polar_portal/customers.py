@@ -69,7 +69,9 @@ def resolve(user: Any) -> dict[str, str]:
         answer = resolver(user)
         # Looked at once, and plain: what a class of the host's own says may be another thing each time.
         customer = (
-            {_plain(name): _plain(value) for name, value in answer.items()} if isinstance(answer, Mapping) else None
+            {_plain(name): _plain(value) for name, value in answer.items()}
+            if isinstance(answer, (dict, Mapping))  # what is no dict is looked at for long
+            else None
         )
     except Exception as error:  # noqa: BLE001 - the host's code; whatever it is, customers get a page that says so
         where = traceback.extract_tb(error.__traceback__)[-1]
