@@ -374,6 +374,18 @@ def test_for_several_too_a_wrong_token_is_told_on_the_list(
     assert len(fake_polar.calls) == 1
 
 
+@pytest.mark.usefixtures("clock")
+def test_several_are_sent_when_what_is_known_of_them_can_not_be_read(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, page: Page
+) -> None:
+    purchases = [buy(ada, fake_polar.add_order(ada_at_polar, invoice=True).id) for _ in range(2)]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE polar_portal_order RENAME TO elsewhere")
+    archive, rows = summary(page.select(*purchases))
+    assert [row["outcome"] for row in rows] == ["downloaded"] * 2
+    assert len(archive.namelist()) == 3
+
+
 def test_without_the_permission_there_is_no_zip_by_any_path(
     fake_polar: FakePolar, sam: User, ada: User, ada_at_polar: FakeCustomer, page: Page
 ) -> None:

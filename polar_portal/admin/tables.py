@@ -23,9 +23,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from polar_portal import events
-from polar_portal.admin import lists
 from polar_portal.admin.invoice_action import InvoiceActionMixin
-from polar_portal.admin.lists import ReadOnlyMixin
+from polar_portal.admin.lists import MOST_LISTED, ReadOnlyMixin
 from polar_portal.models import CustomerSession, Order, WebhookDelivery, from_field
 from polar_portal.texts import STATUSES, amount_text, status_text
 
@@ -175,9 +174,7 @@ class CustomerSessionAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[typ
         with contextlib.suppress(ValidationError):  # no primary key looks like this
             named |= Q(pk=users._meta.pk.to_python(term))
         # First the users, who are few: joined, both tables would be read.
-        wanted = Q(
-            user__in=list(users._default_manager.filter(named).values_list("pk", flat=True)[: lists.MOST_LISTED])
-        )
+        wanted = Q(user__in=list(users._default_manager.filter(named).values_list("pk", flat=True)[:MOST_LISTED]))
         if polar_id := _as_uuid(term):
             wanted |= Q(polar_customer_id=polar_id)
         return rows.filter(wanted)
@@ -205,7 +202,7 @@ class WebhookDeliveryAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[typ
     def run_again(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:
         """Apply the selected deliveries that could not be applied; the others are left as they are."""
         failed = queryset.filter(outcome=WebhookDelivery.Outcome.FAILED).order_by("received_at", "pk")
-        ended = [events.run_again(delivery).outcome for delivery in failed[: lists.MOST_LISTED]]
+        ended = [events.run_again(delivery).outcome for delivery in failed]
         still = ended.count(WebhookDelivery.Outcome.FAILED)
         done = len(ended) - still
         if done or not still:
