@@ -6,11 +6,10 @@ python -m benchmarks [--quick] [warm calls cold startup crowd growth export webh
 from __future__ import annotations
 
 import argparse
-import platform
 from importlib import import_module
-from importlib.metadata import version
+from pathlib import Path
 
-from benchmarks.report import say, table
+from benchmarks.report import machine, say, table
 
 TITLES = {
     "warm": "1. Warm click",
@@ -30,17 +29,21 @@ def main() -> None:
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(TITLES)}; all unless given")
     parser.add_argument("--quick", action="store_true", help="fewer turns: to see that it runs, not to believe it")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rows warm, crowd and growth, as an SVG")
     options = parser.parse_args()
     unknown = set(options.rows) - set(TITLES)
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
-    say(
-        f"Python {platform.python_version()}, Django {version('django')}, requests {version('requests')}, "
-        f"gunicorn {version('gunicorn')}, {platform.machine()}, {platform.system()}"
-    )
+    say(machine())
     say("Ratios of two sides that took turns: the median, and between which values half of all lie.")
+    found = {}
     for name in options.rows or TITLES:
-        table(TITLES[name], import_module(f"benchmarks.{name}").rows(options.quick))
+        found[name] = import_module(f"benchmarks.{name}").rows(options.quick)
+        table(TITLES[name], found[name])
+    if options.plot:
+        from benchmarks.plot import draw
+
+        draw(found, options.plot)
 
 
 if __name__ == "__main__":

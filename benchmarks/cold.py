@@ -14,6 +14,7 @@ from benchmarks import load, stage
 from benchmarks.report import Row, in_turn, median, ratios, say, spread
 
 DELAYS = (0.0, 0.02, 0.1)
+OURS, FIRST = "cold click", "cold click of who has no session yet"
 
 
 def rows(quick: bool) -> list[Row]:
@@ -61,13 +62,17 @@ def clicks(quick: bool) -> list[Row]:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         polar = stack.enter_context(stage.polar())
         database = stack.enter_context(stage.database(f"sqlite:///{folder}/db.sqlite3"))
-        ((pk, cookie),) = stage.users(database, 1)
+        (pk, cookie), *others = stage.users(database, 1 + (turns * number + number) * len(DELAYS))
         (orders,) = polar.do("customers", [pk], turns * number * len(DELAYS) * 8)
         unused = itertools.cycle(orders)
+        theirs = [
+            f"/billing/orders/{order}/invoice/" for (order,) in polar.do("customers", [pk for pk, _ in others], 1)
+        ]
+        first_clicks = iter([(cookie, path) for (_, cookie), path in zip(others, theirs, strict=True)])
         env = {"DATABASE_URL": database, "CUSTOMER_TOKEN": polar.do("token", pk), **polar.environment}
         port = stack.enter_context(stage.site(env, workers=1)).port
         sides: dict[str, tuple[int, Callable[[], Iterator[str]]]] = {
-            "ours": (port, lambda: (f"/billing/orders/{order}/invoice/" for order in unused)),
+            OURS: (port, lambda: (f"/billing/orders/{order}/invoice/" for order in unused)),
             "a view that only calls requests.get": (port, lambda: (f"/call/{order}/" for order in unused)),
         }
         for version, python in stage.SDKS.items():
@@ -85,24 +90,34 @@ def clicks(quick: bool) -> list[Row]:
             polar.do("delay", delay)
 
             def click(name: str, times: int = number) -> float:
-                port, paths = sides[name]
-                answers = load.one_by_one(port, cookie, paths(), times)
+                if name == FIRST:
+                    answers = load.each_of_another(port, first_clicks, times)
+                else:
+                    side, paths = sides[name]
+                    answers = load.one_by_one(side, cookie, paths(), times)
                 assert {each.status for each in answers} == {302}, (name, answers)
                 return median([each.seconds for each in answers])
 
             for name in sides:
                 click(name, 2)
-            polar.do("calls")
-            click("ours")
-            calls = polar.do("calls")
-            measured = dict(zip(sides, in_turn(turns, *(lambda name=name: click(name) for name in sides)), strict=True))
-            mine = measured.pop("ours")
-            counted = ", ".join(f"{count / number:g} × {what}" for what, count in sorted(calls.items()))
-            found.append(
-                Row(f"cold click, Polar {delay * 1000:.0f} ms away", f"{median(mine) * 1000:.1f} ms; {counted}")
-            )
-            for name, theirs in measured.items():
-                share = ratios(mine, theirs)
-                figure = f"{median(share):.2f} ({spread(share)}); theirs {median(theirs) * 1000:.1f} ms"
+            counted = {}
+            for name in (OURS, FIRST):
+                polar.do("calls")
+                click(name)
+                calls = polar.do("calls")
+                counted[name] = ", ".join(f"{count / number:g} × {what}" for what, count in sorted(calls.items()))
+            names = [FIRST, *sides]
+            measured = dict(zip(names, in_turn(turns, *(lambda name=name: click(name) for name in names)), strict=True))
+            away = f"Polar {delay * 1000:.0f} ms away"
+            found += [
+                Row(f"{name}, {away}", f"{median(measured[name]) * 1000:.1f} ms; {counted[name]}") for name in counted
+            ]
+            for name in sides:
+                if name == OURS:
+                    continue
+                figure = f"theirs {median(measured[name]) * 1000:.1f} ms"
+                for what, ours in (("with a session", OURS), ("without", FIRST)):
+                    share = ratios(measured[ours], measured[name])
+                    figure += f"; {what} {median(share):.2f} ({spread(share)})"
                 found.append(Row(f"  ours over {name}", figure))
         return found

@@ -32,6 +32,7 @@ def rows(quick: bool) -> list[Row]:
                         f"{got.percentile(1):.2f} s",
                         "one call",
                         calls.get("GET invoice") == 1,
+                        {f"crowd {turn + 1}": [each.seconds for each in got.answers]},
                     )
                 )
     return found

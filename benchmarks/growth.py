@@ -68,8 +68,12 @@ def rows(quick: bool) -> list[Row]:
             # Ten rows fill no page: beside ten thousand, which fill one as a million do.
             share = (many / some) / (bare[2] / bare[1])
             figure += f"; over 10,000: {share:.2f}"
-        found.append(Row(name, figure, "within 1.2", share <= 1.2))
-    return found
+        lines = {name.strip(): (few, some, many)}
+        found.append(Row(name, figure, "within 1.2", share <= 1.2, lines))
+    return [
+        *found,
+        Row(BARE, f"{bare[0] * 1000:.1f}, {bare[1] * 1000:.1f}, {bare[2] * 1000:.1f} ms", lines={BARE: bare}),
+    ]
 
 
 def fill(statement: str, start: int, stop: int) -> str:

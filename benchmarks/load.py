@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -40,8 +41,11 @@ class Connection:
 
     def __init__(self, port: int, cookie: str) -> None:
         self._port = port
-        self._head = f"Host: 127.0.0.1\r\nAccept: text/html\r\nCookie: sessionid={cookie}\r\n"
         self._socket: socket.socket | None = None
+        self.sign_in(cookie)
+
+    def sign_in(self, cookie: str) -> None:
+        self._head = f"Host: 127.0.0.1\r\nAccept: text/html\r\nCookie: sessionid={cookie}\r\n"
 
     def close(self) -> None:
         if self._socket:
@@ -139,3 +143,13 @@ def at_once(port: int, cookies: list[str], path: str) -> Slice:
 def one_by_one(port: int, cookie: str, paths: Iterator[str], number: int) -> list[Answer]:
     with closing(Connection(port, cookie)) as connection:
         return [connection.get(next(paths)) for _ in range(number)]
+
+
+def each_of_another(port: int, clicks: Iterator[tuple[str, str]], number: int) -> list[Answer]:
+    """Click as one user after another: each click is a cookie and a path."""
+    answers = []
+    with closing(Connection(port, "")) as connection:
+        for cookie, path in itertools.islice(clicks, number):
+            connection.sign_in(cookie)
+            answers.append(connection.get(path))
+    return answers

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 
 
 @dataclass
 class Row:
-    """One line of the table. goal: in words; reached: None where there is none."""
+    """One line of the table. goal: in words; reached: None where there is none; lines: what the plot shows of it."""
 
     name: str
     figure: str
     goal: str = ""
     reached: bool | None = None
+    lines: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def median(values: Sequence[float]) -> float:
@@ -40,6 +45,20 @@ def in_turn(times: int, *sides: Callable[[], float]) -> list[list[float]]:
 
 def ratios(ours: Sequence[float], others: Sequence[float]) -> list[float]:
     return [mine / other for mine, other in zip(ours, others, strict=True)]
+
+
+def machine() -> str:
+    """Say what was measured on, and with which versions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    model = (
+        cpuinfo.read_text(encoding="utf-8").partition("model name")[2].partition("\n")[0] if cpuinfo.exists() else ""
+    )
+    model = model.strip(" \t:")
+    versions = ", ".join(f"{name} {version(name.lower())}" for name in ("Django", "requests", "gunicorn"))
+    return (
+        f"{os.cpu_count()} cores of {model or platform.machine()}, {platform.system()}, "
+        f"Python {platform.python_version()}, {versions}"
+    )
 
 
 def say(text: str = "") -> None:

@@ -60,7 +60,9 @@ def polar() -> Iterator[Polar]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("POLAR_", "DJANGO_"))}
+    # Of Python's own, one would have it compile our modules at each start: that would be measured, and not the start.
+    unwanted = ("POLAR_", "DJANGO_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return kept | {"DJANGO_SETTINGS_MODULE": "benchmarks.site.settings", "PYTHONPATH": str(ROOT)} | more
 
 

@@ -61,6 +61,10 @@ def measured(name: str, cache: str, quick: bool) -> list[Row]:
         Row(
             f"warm click, {name}: throughput beside the bare view",
             f"{median(share):.3f} ({spread(share)}); {median(ours):.0f} and {median(bare):.0f} a second",
+            lines={
+                f"{title}, {name}": [answer.seconds for each in slices[which] for answer in each.answers]
+                for title, which in (("our view", path), ("bare view", "/bare/"))
+            },
         ),
     ]
     for title, percent in (("p50", 0.5), ("p99", 0.99)):

@@ -6,6 +6,9 @@ The only module that can read a kept session's token.
 from __future__ import annotations
 
 import base64
+import functools
+import hashlib
+import hmac
 import json
 import traceback
 import uuid
@@ -18,6 +21,7 @@ from django.db import IntegrityError, router, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
 from polar_portal.conf import Secret, conf
@@ -33,6 +37,10 @@ if TYPE_CHECKING:
 RENEW_EARLY = timedelta(minutes=1)
 #: How many listed orders are remembered for a scope: 25 pages.
 MOST_LISTED = 500
+
+
+_CUSTOMER_IDS = {"external_customer_id", "customer_id"}
+_MEMBER_IDS = {"member_id", "external_member_id"}
 
 
 def by_primary_key(user: Any) -> dict[str, str]:
@@ -51,7 +59,7 @@ def resolve(user: Any) -> dict[str, str]:
     when the resolver says None; PolarMisconfigured when it says something else.
     """
     # A primary key that is made before saving, like a UUID, says nothing.
-    unsaved = user is None or user.pk is None or getattr(getattr(user, "_state", None), "adding", False)
+    unsaved = getattr(user, "pk", None) is None or getattr(getattr(user, "_state", None), "adding", False)
     if unsaved or not user.is_authenticated:
         raise NotACustomer("Nobody is signed in, so there is no customer.")
     path = conf.POLAR_CUSTOMER_RESOLVER
@@ -64,7 +72,9 @@ def resolve(user: Any) -> dict[str, str]:
         answer = resolver(user)
         # Looked at once, and plain: what a class of the host's own says may be another thing each time.
         customer = (
-            {_plain(name): _plain(value) for name, value in answer.items()} if isinstance(answer, Mapping) else None
+            {_plain(name): _plain(value) for name, value in answer.items()}
+            if isinstance(answer, (dict, Mapping))  # what is no dict is looked at for long
+            else None
         )
     except Exception as error:  # noqa: BLE001 - the host's code; whatever it is, customers get a page that says so
         where = traceback.extract_tb(error.__traceback__)[-1]
@@ -76,8 +86,8 @@ def resolve(user: Any) -> dict[str, str]:
         raise NotACustomer(f"{path} says that this user is no customer.")
     if (
         customer is None
-        or len(customer.keys() & {"external_customer_id", "customer_id"}) != 1
-        or not customer.keys() <= {"external_customer_id", "customer_id", "member_id", "external_member_id"}
+        or len(customer.keys() & _CUSTOMER_IDS) != 1
+        or not customer.keys() <= _CUSTOMER_IDS | _MEMBER_IDS
         or not all(customer.values())
     ):
         raise PolarMisconfigured(
@@ -100,11 +110,16 @@ def scopes(*who: Any) -> dict[str, int]:
     Keyed, so that neither a cache key nor a row tells a customer's id, which may be an e-mail address.
     """
     keys = conf.secret_keys  # before `value`, for the same reason: this may raise
-    value = json.dumps(who, sort_keys=True, default=Secret.reveal)
-    return {
-        salted_hmac("polar_portal.scope", value, secret=keys[place].reveal(), algorithm="sha256").hexdigest(): place
-        for place in range(len(keys))
-    }
+    value = _CANONICAL.encode(who).encode()
+    return {hmac.digest(_scope_key(key), value, "sha256").hex(): place for place, key in enumerate(keys)}
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, default=Secret.reveal)
+
+
+@functools.lru_cache(maxsize=8)  # half of what a scope takes, at every click
+def _scope_key(secret: Secret) -> bytes:
+    return hashlib.sha256(b"polar_portal.scope" + force_bytes(secret.reveal())).digest()
 
 
 @dataclass(frozen=True)
@@ -121,14 +136,14 @@ def find_session(user: Any, among: Mapping[str, int], *, other_than: Secret | No
     """
     rows = CustomerSession.objects.filter(
         user_id=user.pk, scope__in=list(among), expires_at__gt=timezone.now() + RENEW_EARLY
-    )
-    kept: list[CustomerSession] = []
+    ).values_list("scope", "encrypted_token", "polar_customer_id")
+    kept: list[tuple[str, str, uuid.UUID]] = []
     with tolerating_database("Kept customer sessions can't be read; a new one is made"):
         kept = list(rows)
-    for row in sorted(kept, key=lambda row: list(among).index(row.scope)):
-        token = _decrypt(row.encrypted_token, row.scope, among[row.scope])
+    for scope, encrypted_token, polar_customer_id in sorted(kept, key=lambda row: list(among).index(row[0])):
+        token = _decrypt(encrypted_token, scope, among[scope])
         if token and token != other_than:
-            return KeptSession(token, row.polar_customer_id)
+            return KeptSession(token, polar_customer_id)
     return None
 
 

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 Outcome = WebhookDelivery.Outcome
 
+#: Those that Polar has today (2026-11). Any other whose name begins with "order." is read if it is about an order.
+ORDER_EVENTS = frozenset({"order.created", "order.updated", "order.paid", "order.refunded"})
+
 
 def receive(headers: Mapping[str, str], body: bytes) -> WebhookDelivery:
     """Verify a delivery, store it, and apply its effects unless they were applied before. Polar is not called.
@@ -53,7 +56,8 @@ def receive(headers: Mapping[str, str], body: bytes) -> WebhookDelivery:
             afterwards = _apply(delivery, body)
     except IntegrityError:
         # Known already. Polar sends again what we answered too late; and, at the press of a button, anything.
-        known = WebhookDelivery.objects.get(delivery_id=delivery_id)
+        # From where it was written: where reads go to a replica, that may not have it yet.
+        known = WebhookDelivery.objects.using(alias).get(delivery_id=delivery_id)
         return run_again(known)
     afterwards()
     announce(webhook_received, WebhookDelivery, delivery_id=delivery_id, type=delivery.type)
@@ -64,11 +68,12 @@ def run_again(delivery: WebhookDelivery) -> WebhookDelivery:
     """Apply the effects of a delivery that has failed; of any other nothing is done. Returns it as it is now."""
     if delivery.outcome != Outcome.FAILED:
         return delivery  # for good
-    with transaction.atomic(using=router.db_for_write(WebhookDelivery)):
+    alias = router.db_for_write(WebhookDelivery)
+    with transaction.atomic(using=alias):
         # Whoever writes to the row first does the work; another worker waits here, and then finds it done. By its key
         # alone: through the index of outcomes MariaDB would lock every failed delivery, and two workers each other.
         WebhookDelivery.objects.filter(pk=delivery.pk).update(attempts=F("attempts"))
-        delivery = WebhookDelivery.objects.get(pk=delivery.pk)
+        delivery = WebhookDelivery.objects.using(alias).get(pk=delivery.pk)
         afterwards = _nothing
         if delivery.outcome == Outcome.FAILED:
             delivery.attempts += 1
@@ -141,7 +146,3 @@ def _customer_deleted(data: Any) -> Callable[[], None]:
 
 def _nothing() -> None:
     pass
-
-
-#: Those that Polar has today (2026-11). Any other whose name begins with "order." is read if it is about an order.
-ORDER_EVENTS = frozenset({"order.created", "order.updated", "order.paid", "order.refunded"})

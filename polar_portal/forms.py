@@ -44,6 +44,7 @@ def countries() -> list[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=50)
 def _countries(locale: str) -> list[tuple[str, str]]:
+    """Return them in the language that is active now. locale: that language, so that each has a list of its own."""
     import pycountry  # here, as Babel in texts: most processes never show the form
 
     codes = [country.alpha_2 for country in pycountry.countries if country.alpha_2 not in NOT_AT_POLAR]

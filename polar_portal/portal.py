@@ -5,6 +5,14 @@
 Document(expires_at=datetime.datetime(2026, 11, 22, 12, 10, tzinfo=datetime.timezone.utc))
 
 Every method may call Polar, takes POLAR_CLICK_BUDGET seconds at most, and raises what `polar_portal.exceptions` draws.
+
+Each has a twin for async code, `ainvoice` for `invoice`, written as Django writes its own: a thread does the same work.
+It is Django's thread for synchronous code (`thread_sensitive`): a database connection belongs to its thread, and at a
+request's end Django closes the connections of that one alone. Its ASGI handler gives each request a thread of its own
+(`ThreadSensitiveContext` in django/core/handlers/asgi.py), so a slow Polar holds up neither the event loop nor another
+request. What one request asks is done one after the other, `asyncio.gather` or not; outside of requests, so is all that
+the process asks. Who is cancelled, as a view is whose client has gone, waits no longer, but the thread goes on to the
+end: no lock stays in the cache, and the connections are closed after that.
 """
 
 from __future__ import annotations
@@ -14,6 +22,8 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
+
+from asgiref.sync import sync_to_async
 
 from polar_portal import documents, orders
 from polar_portal.api.schemas import BillingAddress, Document, OrderLine, PortalOrder
@@ -52,8 +62,11 @@ def order_id_of(order: Any) -> uuid.UUID | None:
 
 
 class _Portal(Generic[I]):
-    _asker = ""
     _user: Any = None
+
+    @property
+    def _asker(self) -> str:
+        raise NotImplementedError
 
     def _identity(self) -> I:
         raise NotImplementedError
@@ -75,6 +88,10 @@ class _Portal(Generic[I]):
         """
         return self._hand_out("invoice", polar_order_id)
 
+    async def ainvoice(self, polar_order_id: uuid.UUID | str) -> Document:
+        """See invoice()."""
+        return await sync_to_async(self.invoice)(polar_order_id)
+
     def generate_invoice(self, polar_order_id: uuid.UUID | str) -> None:
         """Ask Polar to make the order's invoice; a few seconds later `invoice` has it.
 
@@ -92,6 +109,10 @@ class _Portal(Generic[I]):
         """
         self._run("making the invoice", polar_order_id, documents.generate_invoice)
 
+    async def agenerate_invoice(self, polar_order_id: uuid.UUID | str) -> None:
+        """See generate_invoice()."""
+        await sync_to_async(self.generate_invoice)(polar_order_id)
+
     def receipt(self, polar_order_id: uuid.UUID | str) -> Document:
         """Return the address of the order's receipt, from the cache when it can.
 
@@ -108,6 +129,10 @@ class _Portal(Generic[I]):
             PolarError, PolarMisconfigured: what any call may raise, see above.
         """
         return self._hand_out("receipt", polar_order_id)
+
+    async def areceipt(self, polar_order_id: uuid.UUID | str) -> Document:
+        """See receipt()."""
+        return await sync_to_async(self.receipt)(polar_order_id)
 
     def cached(self, kind: str, polar_order_id: uuid.UUID | str) -> Document | None:
         """Return the document if it can be had without asking Polar, else None.
@@ -130,6 +155,10 @@ class _Portal(Generic[I]):
             self._announce(kind, polar_order_id)
         return document
 
+    async def acached(self, kind: str, polar_order_id: uuid.UUID | str) -> Document | None:
+        """See cached()."""
+        return await sync_to_async(self.cached)(kind, polar_order_id)
+
     def require(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
         """Raise what is in the way of the document, as `invoice` and `receipt` do, and hand nothing out.
 
@@ -141,13 +170,18 @@ class _Portal(Generic[I]):
         """
         self._run(kind, polar_order_id, DOCUMENTS[kind])
 
+    async def arequire(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
+        """See require()."""
+        await sync_to_async(self.require)(kind, polar_order_id)
+
     def _hand_out(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
         document = self._run(kind, polar_order_id, DOCUMENTS[kind])
         self._announce(kind, polar_order_id)
         return document
 
     def _announce(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
-        announce(document_handed_out, type(self), user=self._user, polar_order_id=_uuid(polar_order_id), kind=kind)
+        if document_handed_out.receivers:
+            announce(document_handed_out, type(self), user=self._user, polar_order_id=_uuid(polar_order_id), kind=kind)
 
     def _run(self, what: str, polar_order_id: uuid.UUID | str, act: Callable[[I, uuid.UUID], T]) -> T:
         """Do it, and for a failure write one line that whoever is on call can use."""
@@ -177,10 +211,14 @@ class CustomerPortal(_Portal[CustomerIdentity]):
     """
 
     def __init__(self, user: Any) -> None:
+        # Not looked at yet: `request.user` asks the database, which in an async view only the thread of a twin may.
         self._user = user
-        pk = str(getattr(user, "pk", None))
+
+    @property
+    def _asker(self) -> str:
+        pk = str(getattr(self._user, "pk", None))
         # A key of the host's own making may be an e-mail address, or hold what forges a line of the log.
-        self._asker = f"user {pk}" if re.fullmatch(r"[\w-]{1,64}", pk, re.ASCII) else "a user"
+        return f"user {pk}" if re.fullmatch(r"[\w-]{1,64}", pk, re.ASCII) else "a user"
 
     def __repr__(self) -> str:
         return f"CustomerPortal({self._asker})"
@@ -205,6 +243,10 @@ class CustomerPortal(_Portal[CustomerIdentity]):
             self._report("orders", listed.failure, "-")
         return listed
 
+    async def aorders(self, page: int = 1) -> Page:
+        """See orders()."""
+        return await sync_to_async(self.orders)(page)
+
     def order(self, polar_order_id: uuid.UUID | str) -> PortalOrder:
         """Return one order as Polar has it now; it is always asked.
 
@@ -216,6 +258,10 @@ class CustomerPortal(_Portal[CustomerIdentity]):
             PolarError, PolarMisconfigured: what any call may raise, see above.
         """
         return self._run("order", polar_order_id, orders.order)
+
+    async def aorder(self, polar_order_id: uuid.UUID | str) -> PortalOrder:
+        """See order()."""
+        return await sync_to_async(self.order)(polar_order_id)
 
     def update_billing_details(
         self,
@@ -252,6 +298,17 @@ class CustomerPortal(_Portal[CustomerIdentity]):
             lambda identity, order_id: orders.update_billing_details(identity, order_id, name, new, order),
         )
 
+    async def aupdate_billing_details(
+        self,
+        polar_order_id: uuid.UUID | str,
+        *,
+        name: str,
+        address: BillingAddress | Mapping[str, str],
+        order: PortalOrder | None = None,
+    ) -> None:
+        """See update_billing_details()."""
+        await sync_to_async(self.update_billing_details)(polar_order_id, name=name, address=address, order=order)
+
     def hosted_url(self, *, return_url: str = "") -> str:
         """Return a link to Polar's hosted portal, signed in. It is a secret: send the browser there, store it nowhere.
 
@@ -266,6 +323,10 @@ class CustomerPortal(_Portal[CustomerIdentity]):
         """
         return self._run("hosted portal", NO_ORDER, lambda identity, _: identity.issue_hosted_url(return_url)).reveal()
 
+    async def ahosted_url(self, *, return_url: str = "") -> str:
+        """See hosted_url()."""
+        return await sync_to_async(self.hosted_url)(return_url=return_url)
+
 
 class OrganizationPortal(_Portal[OrganizationIdentity]):
     """What the seller's staff may do about any order: with the organization's own token, never as a customer.
@@ -278,7 +339,6 @@ class OrganizationPortal(_Portal[OrganizationIdentity]):
         user: the member of staff it is done for, whom the signal `document_handed_out` tells; None for a script.
     """
 
-    _asker = "the organization"
     #: For those who ask many things in a row: they keep to half of Polar's limit.
     pace: Pace | None = None
 
@@ -287,6 +347,10 @@ class OrganizationPortal(_Portal[OrganizationIdentity]):
 
     def __repr__(self) -> str:
         return "OrganizationPortal()"
+
+    @property
+    def _asker(self) -> str:
+        return "the organization"
 
     def _identity(self) -> OrganizationIdentity:
         return self.pace.identity() if self.pace else OrganizationIdentity()

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 import pytest
@@ -74,6 +76,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
         yield clock
 
 
+@pytest.fixture
+def now() -> Iterator[time_machine.Traveller]:
+    """A clock that stands still until it is shifted."""
+    with time_machine.travel(datetime(2026, 11, 22, 12, tzinfo=timezone.utc), tick=False) as traveller:
+        yield traveller
+
+
+class Terminal(io.StringIO):
+    """What a command writes to where somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 Click = Callable[..., Any]
 
 
@@ -114,3 +130,9 @@ def asked(polar: FakePolar) -> list[str]:
         f"{call.method} {short.get(name := call.path.rstrip('/').rsplit('/', 1)[-1], 'order' if '-' in name else name)}"
         for call in polar.calls
     ]
+
+
+def signed(polar: FakePolar, body: bytes) -> tuple[bytes, dict[str, str]]:
+    """A genuine delivery of any bytes at all."""
+    with mock.patch("polar_portal.testing.fake.dump", return_value=body):
+        return polar.webhook("any")

@@ -7,8 +7,6 @@ import io
 import re
 import uuid
 import zipfile
-from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +27,14 @@ import polar_portal
 from example_project.shop.admin import PurchaseAdmin
 from example_project.shop.models import Purchase
 from polar_portal.admin import InvoiceActionMixin
+from polar_portal.admin.invoice_action import MOST_AT_ONCE
 from polar_portal.api.schemas import PortalOrder
-from polar_portal.export import MOST_AT_ONCE
 from polar_portal.mirror import write
 from polar_portal.models import CustomerSession, Order
 from polar_portal.portal import OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 
 CHANGELIST = "/admin/shop/purchase/"
-
-
-@pytest.fixture
-def now() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(datetime(2026, 11, 25, 12, tzinfo=timezone.utc), tick=False) as traveller:
-        yield traveller
 
 
 def buy(user: User, polar_order_id: uuid.UUID | None) -> Purchase:
@@ -380,6 +372,18 @@ def test_for_several_too_a_wrong_token_is_told_on_the_list(
     assert (response.status_code, response["Location"]) == (302, CHANGELIST)
     assert "Polar refuses POLAR_ACCESS_TOKEN" in page.get(CHANGELIST).text
     assert len(fake_polar.calls) == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_several_are_sent_when_what_is_known_of_them_can_not_be_read(
+    fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer, page: Page
+) -> None:
+    purchases = [buy(ada, fake_polar.add_order(ada_at_polar, invoice=True).id) for _ in range(2)]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE polar_portal_order RENAME TO elsewhere")
+    archive, rows = summary(page.select(*purchases))
+    assert [row["outcome"] for row in rows] == ["downloaded"] * 2
+    assert len(archive.namelist()) == 3
 
 
 def test_without_the_permission_there_is_no_zip_by_any_path(

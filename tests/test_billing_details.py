@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -27,10 +26,7 @@ GOOD = {"name": "Ada Lovelace", "line2": "", **ADDRESS}
 FRENCH = {"line1": "12 rue de la Paix", "postal_code": "75002", "city": "Paris", "country": "FR"}
 
 
-@pytest.fixture(autouse=True)
-def now() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(datetime(2026, 11, 22, 12, tzinfo=timezone.utc), tick=False) as traveller:
-        yield traveller
+pytestmark = pytest.mark.usefixtures("now")
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ from pytest_django import Settings
 
 from polar_portal import export
 from polar_portal.exceptions import PolarMisconfigured
-from polar_portal.export import COLUMNS, Export, FileNames, Row, Wanted, cell, zip_response
+from polar_portal.export import Export, Wanted, zips
+from polar_portal.export.files import COLUMNS, FileNames, cell
+from polar_portal.export.zips import Row, zip_response
 from polar_portal.models import CustomerSession
 from polar_portal.portal import OrganizationPortal
 from polar_portal.signals import document_handed_out
@@ -727,7 +729,7 @@ def test_under_asgi_a_client_that_goes_away_is_noticed_where_no_file_comes(
 ) -> None:
     rows = rows_of(*invoices(fake_polar, ada_at_polar, 1), *(fake_polar.add_order(ada_at_polar) for _ in range(60)))
     noticed = threading.Event()
-    really_close, really = export._InOneThread.close, fake_polar.handle
+    really_close, really = zips._InOneThread.close, fake_polar.handle
 
     def close(self: Any) -> None:
         really_close(self)
@@ -738,7 +740,7 @@ def test_under_asgi_a_client_that_goes_away_is_noticed_where_no_file_comes(
             assert noticed.wait(10)
         return really(request)
 
-    monkeypatch.setattr(export._InOneThread, "close", close)
+    monkeypatch.setattr(zips._InOneThread, "close", close)
     monkeypatch.setattr(fake_polar, "handle", handle)
     over_asgi(rows, go_away_soon)
     assert len(fake_polar.calls) <= 7
@@ -759,7 +761,7 @@ def test_under_asgi_the_threads_connections_are_closed_at_the_end(
 def test_under_asgi_an_answer_that_nobody_takes_leaves_no_thread(
     fake_polar: FakePolar, ada_at_polar: FakeCustomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "ASGIRequest", HttpRequest)
+    monkeypatch.setattr(zips, "ASGIRequest", HttpRequest)
     response = answer(rows_of(*invoices(fake_polar, ada_at_polar, 2)))
     assert response.is_async
     response.close()

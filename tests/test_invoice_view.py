@@ -14,7 +14,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from polar_portal.testing import FakeCustomer, FakePolar
-from polar_portal.testing.organization import Status
+from polar_portal.testing.records import Status
 from tests.conftest import Click, asked
 
 

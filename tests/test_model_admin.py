@@ -21,8 +21,7 @@ from django.utils.timezone import override as use_zone
 from django.utils.translation import override
 from pytest_django import Settings
 
-import polar_portal.admin as ours
-from polar_portal.admin import CustomerSessionAdmin, OrderAdmin, WebhookDeliveryAdmin
+from polar_portal.admin import CustomerSessionAdmin, OrderAdmin, WebhookDeliveryAdmin, lists, tables
 from polar_portal.models import CustomerSession, Order, WebhookDelivery
 from polar_portal.testing import FakeCustomer, FakePolar
 
@@ -373,9 +372,9 @@ def test_search_says_what_can_be_searched(boss: User) -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists page through five rows, two a page, and five numbers are found by how they begin."""
-    monkeypatch.setattr(ours, "MOST_LISTED", 5)
-    monkeypatch.setattr(ours, "MOST_BEGINNING", 5)
-    monkeypatch.setattr(ours.ReadOnlyMixin, "list_per_page", 2)
+    monkeypatch.setattr(lists, "MOST_LISTED", 5)
+    monkeypatch.setattr(tables, "MOST_BEGINNING", 5)
+    monkeypatch.setattr(lists.ReadOnlyMixin, "list_per_page", 2)
 
 
 def title(response: Any) -> str:

@@ -19,7 +19,7 @@ from polar_portal.api.schemas import PortalOrder
 from polar_portal.models import CustomerSession, Order
 from polar_portal.portal import CustomerPortal
 from polar_portal.testing import FakeCustomer, FakeMember, FakePolar
-from polar_portal.testing.organization import Status
+from polar_portal.testing.records import Status
 from tests.conftest import JSON, asked
 
 LIST = "/billing/orders/"

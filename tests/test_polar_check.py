@@ -30,12 +30,13 @@ from django.urls import include, path, set_script_prefix
 from django.views.decorators.csrf import csrf_exempt
 from pytest_django import Settings
 
-from polar_portal import cache, diagnosis, urls
+from polar_portal import cache, urls
+from polar_portal.diagnosis import user_and_order
 from polar_portal.models import CustomerSession
 from polar_portal.testing import FakeCustomer, FakePolar
-from polar_portal.testing.organization import Status
+from polar_portal.testing.records import Status
 from polar_portal.views import WebhookView
-from tests.conftest import asked
+from tests.conftest import Terminal, asked
 
 ROOT = Path(__file__).parent.parent
 #: Everything that a sound installation is told, without a user or an order.
@@ -444,7 +445,7 @@ def test_a_database_that_is_away_is_named_once(polar: FakePolar, monkeypatch: py
 
     with monkeypatch.context() as while_it_is_away:
         while_it_is_away.setattr(connection, "ensure_connection", away)
-        while_it_is_away.setattr(diagnosis, "_find_user", away)
+        while_it_is_away.setattr(user_and_order, "_find_user", away)
         report = run("--user", "ada")
     assert report.names("problem") == ["database"]
     assert "can't be reached (OperationalError)" in report.text("database")
@@ -814,11 +815,6 @@ def test_a_polar_that_fails_on_the_way_is_told_where_it_did(polar: FakePolar, ad
 
 
 # The table
-
-
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def table(output: StringIO) -> tuple[str, str]:

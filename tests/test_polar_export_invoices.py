@@ -22,12 +22,14 @@ from django.core.management.base import CommandParser
 from pytest_django import Settings
 
 from polar_portal import export
+from polar_portal.export.files import COLUMNS
+from polar_portal.management import export_folder
 from polar_portal.management.commands import polar_export_invoices
-from polar_portal.management.commands.polar_export_invoices import Line
+from polar_portal.management.export_folder import Line
 from polar_portal.models import CustomerSession
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from polar_portal.testing.records import Limits
-from tests.conftest import Clock, asked
+from tests.conftest import Clock, Terminal, asked
 
 pytestmark = pytest.mark.usefixtures("clock", "db")
 
@@ -57,11 +59,6 @@ def run(output: Path, *args: str, terminal: bool = False, **options: Any) -> str
     out = Terminal() if terminal else io.StringIO()
     call_command("polar_export_invoices", "--output", str(output), *args, stdout=out, **options)
     return out.getvalue()
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def fails(output: Path, *args: str, **options: Any) -> CommandError:
@@ -108,7 +105,7 @@ def test_folder_gets_every_invoice_and_a_summary(fake_polar: FakePolar, customer
         }
         for order in orders
     ]
-    assert Line._fields == (*export.COLUMNS, "modified_at")
+    assert Line._fields == (*COLUMNS, "modified_at")
     assert asked(fake_polar) == ["GET orders", *["GET invoice"] * 3]
     assert fake_polar.calls[0].path == "/v1/orders/"
     assert fake_polar.calls[0].query == {"page": "1", "limit": "100", "sorting": "created_at"}
@@ -567,6 +564,25 @@ def test_order_that_makes_no_sense_is_left_out_and_named(
     assert pdfs(folder) == names(orders[1:])
 
 
+def test_a_terminals_line_ends_before_what_is_left_out_is_named(
+    fake_polar: FakePolar, customer: FakeCustomer, folder: Path
+) -> None:
+    orders = buy(fake_polar, customer, 2)
+    bodies = [fake_polar.merchant_order_body(order) for order in orders]
+    bodies[0]["total_amount"] = bodies[1]["total_amount"] = "a lot"
+    listed = {"items": bodies, "pagination": {"total_count": 2, "max_page": 1}}
+    fake_polar.fail("GET", "/v1/orders/", status=200, json=listed)
+    both = Terminal()
+    with pytest.raises(CommandError):
+        call_command("polar_export_invoices", output=str(folder), stdout=both, stderr=both, no_color=True)
+    assert both.getvalue() == (
+        f"Downloading invoices to {folder}\n"
+        f"Left out: order {orders[0].id} (total_amount)\n\r1 order: 1 left out\n"
+        f"Left out: order {orders[1].id} (total_amount)\n\r2 orders: 2 left out\n"
+        "Done. 2 orders: 2 left out\n"
+    )
+
+
 def test_list_that_breaks_off_is_told_and_what_came_before_is_kept(
     fake_polar: FakePolar, customer: FakeCustomer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -628,7 +644,7 @@ def test_disk_that_gets_full_while_packing_leaves_the_former_zip(
     output = tmp_path / "some.zip"
     output.write_bytes(b"the former one")
     with monkeypatch.context() as patched:
-        patched.setattr(export, "entry", full_disk)
+        patched.setattr(export_folder, "entry", full_disk)
         assert "No space left on device" in str(fails(output))
     assert output.read_bytes() == b"the former one"
     assert pdfs(tmp_path / "some.zip.part") == names(orders)

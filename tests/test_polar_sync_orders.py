@@ -26,6 +26,7 @@ from polar_portal.signals import order_changed
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from polar_portal.testing.records import Limits
 from polar_portal.testing.wire import Answer, Request, json_answer
+from tests.conftest import Terminal
 from tests.test_mirror import listening
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
@@ -44,11 +45,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
         monkeypatch.setattr(pace, "pause", pause)
         yield waits
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def run(**options: Any) -> str:
@@ -580,6 +576,20 @@ def test_a_terminal_shows_one_line_that_changes(db: None, fake_polar: FakePolar,
     assert out.getvalue() == (
         "All orders:\n\r100 of 250 orders\r200 of 250 orders\r250 of 250 orders\n"
         "Done: 250 orders seen, 250 new, 0 changed.\n"
+    )
+
+
+def test_a_terminals_line_ends_before_what_is_left_out_is_named(
+    db: None, fake_polar: FakePolar, ada_at_polar: FakeCustomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order,) = add(fake_polar, ada_at_polar, 1)
+    spoil(monkeypatch, fake_polar, {order.id: {"total_amount": "a lot"}})
+    both = Terminal()
+    with pytest.raises(CommandError):
+        call_command("polar_sync_orders", stdout=both, stderr=both, no_color=True)
+    assert both.getvalue() == (
+        f"All orders:\n\r1 of 1 orders\nLeft out: order {order.id} (total_amount)\n"
+        "Done: 1 orders seen, 0 new, 0 changed.\n"
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -16,11 +14,7 @@ from polar_portal.portal import CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakePolar
 from tests.conftest import JSON, asked
 
-
-@pytest.fixture(autouse=True)
-def now() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(datetime(2026, 11, 22, 12, tzinfo=timezone.utc), tick=False) as traveller:
-        yield traveller
+pytestmark = pytest.mark.usefixtures("now")
 
 
 def get(user: User, order_id: Any, query: str = "", **headers: str) -> Any:

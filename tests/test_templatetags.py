@@ -11,7 +11,7 @@ from django.test import RequestFactory
 from pytest_django import Settings
 
 from polar_portal.testing import FakeCustomer, FakePolar
-from polar_portal.testing.organization import Status
+from polar_portal.testing.records import Status
 
 ID = uuid.UUID("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
 URL = f"/billing/orders/{ID}/invoice/"

@@ -30,7 +30,7 @@ from hatchling.builders.wheel import WheelBuilder
 from pytest_django import Settings
 
 from polar_portal.testing import FakePolar
-from polar_portal.testing.organization import Status
+from polar_portal.testing.records import Status
 from polar_portal.texts import STATUSES
 from tests.conftest import JSON
 

@@ -23,6 +23,7 @@ from polar_portal import events, mirror, views
 from polar_portal.models import Order, WebhookDelivery
 from polar_portal.signals import webhook_received
 from polar_portal.testing import Event, FakeCustomer, FakeOrder, FakePolar
+from tests.conftest import signed
 
 pytestmark = pytest.mark.django_db
 
@@ -44,12 +45,6 @@ def send(body: bytes, headers: dict[str, str], url: str = URL, **extra: Any) -> 
 
 def deliver(polar: FakePolar, *what: Any, **how: Any) -> Any:
     return send(*polar.webhook(*what, **how))
-
-
-def signed(polar: FakePolar, body: bytes) -> tuple[bytes, dict[str, str]]:
-    """A genuine delivery of any bytes at all."""
-    with mock.patch("polar_portal.testing.fake.dump", return_value=body):
-        return polar.webhook("any")
 
 
 # What is let in
@@ -288,6 +283,27 @@ def test_what_failed_takes_effect_when_it_is_sent_again(fake_polar: FakePolar, o
         deliver(fake_polar, event)
     assert deliver(fake_polar, event).status_code == 204
     assert (WebhookDelivery.objects.get().outcome, Order.objects.count()) == ("applied", 1)
+
+
+class ReadsFromReplica:
+    """A host whose reads go to another database; here it has none, so that each such read would fail."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_what_is_known_of_a_delivery_is_read_from_where_it_was_written(
+    fake_polar: FakePolar, settings: Settings
+) -> None:
+    settings.DATABASE_ROUTERS = [ReadsFromReplica()]
+    applied, failed = fake_polar.webhook("benefit_grant.created"), signed(fake_polar, b"?")
+    for delivery in (applied, failed, applied, failed):
+        assert send(*delivery).status_code == 204
+    outcomes = WebhookDelivery.objects.using("default").order_by("pk").values_list("outcome", "attempts")
+    assert list(outcomes) == [("ignored", 1), ("failed", 2)]
 
 
 def test_effects_of_what_fails_half_way_are_undone(fake_polar: FakePolar, order: FakeOrder) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -19,15 +18,9 @@ from polar_portal.testing import Event, FakeCustomer, FakeOrder, FakePolar
 from tests.conftest import asked
 
 # Signals are sent after a commit, so there have to be commits.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("now")]
 
 OTHER = {"line1": "12 rue de la Paix", "postal_code": "75002", "city": "Paris", "country": "FR"}
-
-
-@pytest.fixture(autouse=True)
-def now() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(datetime(2026, 11, 22, 12, tzinfo=timezone.utc), tick=False) as traveller:
-        yield traveller
 
 
 @pytest.fixture

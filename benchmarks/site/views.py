@@ -18,7 +18,11 @@ ADDRESS = "https://s3.example/polar-customer-invoices/Invoice.pdf?X-Amz-Expires=
 @login_required
 def bare(request: HttpRequest) -> HttpResponseRedirect:
     """Read the cache once and redirect."""
-    return HttpResponseRedirect(cache.get("bare") or ADDRESS)
+    address = cache.get("bare")
+    if address is None:
+        address = ADDRESS
+        cache.set("bare", address, None)
+    return HttpResponseRedirect(address)
 
 
 @functools.cache

@@ -86,6 +86,15 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = deadline.POOL_CLASSES
         return manager
 
+    def build_response(self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse) -> requests.Response:
+        # What is read here, and not the cookies, whose reading takes as long as all else that is ours in a call.
+        response = requests.Response()
+        response.status_code = resp.status
+        response.headers = resp.headers  # type: ignore[assignment]  # of urllib3, blind to case as well
+        response.raw = resp
+        response.request = req
+        return response
+
 
 class _PublicAdapter(_Adapter):
     """Refuses hosts of this machine's own network: Polar's answer says which host is asked."""

@@ -22,7 +22,8 @@ LONGEST_URL = 8000
 
 #: A scheme, a host and perhaps a port, as every browser reads them. Percent signs in a host are decoded by browsers
 #: alone, and what stands behind a bracket is dropped by some versions of urllib.parse.
-_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?([/?#]|\Z)", re.IGNORECASE)
+_ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?([/?#]|\Z)", re.IGNORECASE)
+_SOUND = re.compile(r"[!-\[\]-~]+")
 
 
 def life_left(url: str, *, date: str | None, now: float) -> float | None:
@@ -79,18 +80,21 @@ def may_redirect_to(url: str, *, base_url: str, allowed_hosts: Collection[str] =
     `.example.com` allows every name below it), under 8 kB, and without user info, control characters, white space,
     backslashes or anything that is not ASCII: those are read differently by different browsers.
     """
-    if not isinstance(url, str) or len(url) > LONGEST_URL or not re.fullmatch(r"[!-\[\]-~]+", url):
+    if not isinstance(url, str) or len(url) > LONGEST_URL or not _SOUND.fullmatch(url):
         return False
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-        parts.port  # noqa: B018 - raises ValueError for a port that is none
-    except ValueError:
+    origin = _ORIGIN.match(url)
+    if origin is None:
         return False
-    if parts.scheme != "https" and not (parts.scheme == "http" and base_url.startswith("http://")):
+    scheme, host, port = origin[1].lower(), origin[2].lower(), origin[3]
+    if port and int(port) > 65535:
         return False
-    if not host or not _ORIGIN.match(url):
+    if scheme != "https" and not base_url.startswith("http://"):
         return False
+    if host.startswith("["):
+        try:
+            host = urlsplit(url).hostname or ""
+        except ValueError:  # no address of IPv6
+            return False
     return not allowed_hosts or any(_is_host(host, allowed.lower()) for allowed in allowed_hosts)
 
 

@@ -12,7 +12,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
 from polar_portal.exceptions import (
     DocumentPending,
@@ -24,11 +23,21 @@ from polar_portal.exceptions import (
     PolarError,
 )
 from polar_portal.portal import CustomerPortal, order_id_of
-from polar_portal.texts import amount_text, country_text, state_text, status_text
+from polar_portal.texts import DOCUMENTS, amount_text, country_text, state_text, status_text
 
 register = template.Library()
 
 logger = logging.getLogger(__name__)
+
+#: What an invoice's state is called in a template, by what is in the way; anything else is "unavailable".
+_STATUSES: dict[type[PolarError], str] = {
+    InvoiceNotGenerated: "not_generated",
+    DocumentPending: "pending",
+    OrderNotEligible: "not_eligible",
+    OrderNotFound: "not_found",
+    NotACustomer: "not_found",
+    NotPermitted: "not_found",
+}
 
 
 @dataclass(frozen=True)
@@ -57,29 +66,36 @@ def polar_invoice_url(order: Any) -> str:
 
     order: a UUID, a string, or anything with `polar_order_id`.
     """
-    order_id = order_id_of(order)
-    return reverse("polar_portal:invoice", args=[order_id]) if order_id else ""
+    return _url("invoice", order)
 
 
 @register.simple_tag
 def polar_invoice_button(order: Any) -> SafeString | str:
     """Return a "Download invoice" button, nothing without an order. Polar is not asked."""
-    url = polar_invoice_url(order)
-    return render_to_string("polar_portal/button.html", {"url": url, "label": _("Download invoice")}) if url else ""
+    return _button("invoice", order)
 
 
 @register.simple_tag
 def polar_receipt_url(order: Any) -> str:
     """Return the address that leads to the order's receipt, "" without an order. Polar is not asked."""
-    order_id = order_id_of(order)
-    return reverse("polar_portal:receipt", args=[order_id]) if order_id else ""
+    return _url("receipt", order)
 
 
 @register.simple_tag
 def polar_receipt_button(order: Any) -> SafeString | str:
     """Return a "Download receipt" button, nothing without an order. Polar is not asked."""
-    url = polar_receipt_url(order)
-    return render_to_string("polar_portal/button.html", {"url": url, "label": _("Download receipt")}) if url else ""
+    return _button("receipt", order)
+
+
+def _url(kind: str, order: Any) -> str:
+    order_id = order_id_of(order)
+    return reverse(f"polar_portal:{kind}", args=[order_id]) if order_id else ""
+
+
+def _button(kind: str, order: Any) -> SafeString | str:
+    if not (url := _url(kind, order)):
+        return ""
+    return render_to_string("polar_portal/button.html", {"url": url, "label": DOCUMENTS[kind][2]})
 
 
 @register.inclusion_tag("polar_portal/portal_button.html", takes_context=True)
@@ -135,13 +151,3 @@ def polar_invoice(context: template.Context, order: Any) -> Invoice:
         logger.error("polar_invoice: order %s, unexpected %s", order_id, type(error).__name__)
         return Invoice("unavailable", url)
     return Invoice("ready", url, document.url, document.expires_at)
-
-
-_STATUSES: dict[type[PolarError], str] = {
-    InvoiceNotGenerated: "not_generated",
-    DocumentPending: "pending",
-    OrderNotEligible: "not_eligible",
-    OrderNotFound: "not_found",
-    NotACustomer: "not_found",
-    NotPermitted: "not_found",
-}

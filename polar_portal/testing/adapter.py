@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from http import HTTPStatus
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,7 +11,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-from polar_portal.testing.wire import Request, Scripted
+from polar_portal.testing.scripted import Scripted
+from polar_portal.testing.wire import Request
 
 if TYPE_CHECKING:
     from polar_portal.testing.fake import FakePolar
@@ -47,7 +48,7 @@ class FakeAdapter(HTTPAdapter):
             headers=answer.headers,
             status=answer.status,
             version=11,
-            reason=_reason(answer.status),
+            reason=responses.get(answer.status, ""),
             preload_content=False,
             request_method=request.method,
         )
@@ -77,7 +78,3 @@ def _body(body: Any) -> bytes:
 
 def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
-
-
-def _reason(status: int) -> str:
-    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polar_portal.testing.records import Address
-
-Problem = dict[str, Any]
+from polar_portal.testing.validation import Problem, missing, not_a_text, not_an_object, not_one_of
 
 # Every ISO 3166 country but those under a trade embargo of the United States: CU, IR, KP, RU, SY.
 _COUNTRY_CODES = (
@@ -49,10 +48,10 @@ def read_changes(body: Any) -> tuple[dict[str, Any], list[Problem]]:
     changes: dict[str, Any] = {}
     problems: list[Problem] = []
     if not isinstance(body, dict):
-        return changes, [_not_an_object(["body"], body)]
+        return changes, [not_an_object(["body"], body)]
     if "billing_name" in body:
         changes["billing_name"] = body["billing_name"]
-        problems += _read_text(["body", "billing_name"], body["billing_name"])
+        problems += not_a_text(["body", "billing_name"], body["billing_name"], optional=True)
     if "billing_address" in body:
         changes["billing_address"] = None
         if body["billing_address"] is not None:
@@ -65,23 +64,16 @@ def read_address(given: Any) -> tuple[Address | None, list[Problem]]:
     """Return the address as Polar stores it, or ``None`` and what is wrong with it."""
     where = ["body", "billing_address"]
     if not isinstance(given, dict):
-        return None, [_not_an_object(where, given)]
-    problems = [problem for name in _TEXTS for problem in _read_text([*where, name], given.get(name))]
+        return None, [not_an_object(where, given)]
+    problems: list[Problem] = []
+    for name in _TEXTS:
+        problems += not_a_text([*where, name], given.get(name), optional=True)
     country = given.get("country")
     if "country" not in given:
-        problems.append({"type": "missing", "loc": [*where, "country"], "msg": "Field required", "input": given})
+        problems.append(missing([*where, "country"], given))
     elif not isinstance(country, str) or country.upper() not in COUNTRIES:
-        quoted = [f"'{code}'" for code in COUNTRIES]
-        expected = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
-        problems.append(
-            {
-                "type": "enum",
-                "loc": [*where, "country"],
-                "msg": f"Input should be {expected}",
-                "input": country.upper() if isinstance(country, str) else country,
-                "ctx": {"expected": expected},
-            }
-        )
+        shown = country.upper() if isinstance(country, str) else country
+        problems.append(not_one_of(COUNTRIES, [*where, "country"], shown))
     if problems:
         return None, problems
     country = str(country).upper()
@@ -112,14 +104,3 @@ def locked(current: Address | None, wanted: Address | None) -> list[Problem]:
                 {"type": "value_error", "loc": ["body", "billing_address", name], "msg": message, "input": after}
             )
     return problems
-
-
-def _read_text(where: list[str], value: Any) -> list[Problem]:
-    if value is None or isinstance(value, str):
-        return []
-    return [{"type": "string_type", "loc": where, "msg": "Input should be a valid string", "input": value}]
-
-
-def _not_an_object(where: list[str], value: Any) -> Problem:
-    message = "Input should be a valid dictionary or object to extract fields from"
-    return {"type": "model_attributes_type", "loc": where, "msg": message, "input": value}

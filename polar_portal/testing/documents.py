@@ -6,24 +6,7 @@ from polar_portal.testing.pdf import render
 from polar_portal.testing.records import FakeOrder
 
 # Currencies without a smaller unit: an amount of 500 is ¥500, not ¥5.00.
-_WHOLE = {
-    "bif",
-    "clp",
-    "djf",
-    "gnf",
-    "jpy",
-    "kmf",
-    "krw",
-    "mga",
-    "pyg",
-    "rwf",
-    "ugx",
-    "vnd",
-    "vuv",
-    "xaf",
-    "xof",
-    "xpf",
-}
+_WHOLE = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split())
 
 
 def invoice_pdf(order: FakeOrder) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from polar_portal.testing.gate import Caller, RateLimiter
 from polar_portal.testing.organization import Organization
 from polar_portal.testing.records import Call, Event, FakeCustomer, FakeOrder, Limits
 from polar_portal.testing.routes import Routes
-from polar_portal.testing.scripts import Script, matches, take
+from polar_portal.testing.scripted import Script, matches, take
 from polar_portal.testing.store import Store
 from polar_portal.testing.validation import read_json
 from polar_portal.testing.webhooks import Scheme, sign
@@ -38,18 +37,33 @@ class FakePolar(Organization):
     It answers as Polar does (measured on the server, 2026-08), limits and the time that documents take included. Time
     passes for it as for everybody else; ``advance`` moves it on without waiting. It may be used from several threads.
 
-    Attributes:
-        access_token: the organization's token.
-        scopes: what that token may do; a set to change at will.
-        webhook_secret: signs deliveries.
-        base_url: where the API is for those who use it in process. A name of its own for each fake, so that nothing
-            a client remembers of one is taken for the other.
-        member_model: whether sessions belong to members of customers.
+    What you can do with it, besides:
+        seller and customers: ``add_customer``, ``add_order``, ``update_order``, ``refund``, ``delete_customer``.
+        time: ``advance``, ``finish_jobs``, ``hold_jobs`` and ``release_jobs``, ``expire_sessions``.
+        what goes wrong: ``fail`` and ``clear_failures``, ``revoke_access_token``, ``limits``, ``delay``.
+        what was asked: ``calls``, ``downloads``, ``count``, ``clear_calls``.
+        webhooks: ``events``, ``webhook``.
+
+    Attributes to change at will:
+        scopes: what the organization's token may do, a set.
+        limits: requests allowed in a minute; any number by default.
+        member_model: whether sessions belong to members of customers; ``False`` by default.
         render_seconds: how long it takes to make an invoice or a receipt, on the fake's clock.
         session_seconds: how long a session lives.
         url_seconds: how long a PDF's address lives.
-        limits: requests allowed in a minute; none by default.
         delay: seconds of real time by which each API answer is late, over HTTP only.
+
+    Attributes to read:
+        access_token: the organization's token.
+        webhook_secret: signs deliveries.
+        base_url: where the API is for those who use it in process. A name of its own for each fake, so that nothing
+            a client remembers of one is taken for the other.
+        document_base: where PDFs and the hosted portal are: the HTTP server while there is one, else a host that is
+            not real.
+        id, name, slug: the organization's.
+        now: the time it is for this Polar.
+        customers, orders: all there are, by their ids, and sessions by their tokens.
+        store: the PDFs; ``store.files`` has them by ``FakeOrder.invoice_key`` and ``receipt_key``.
         calls: the API requests received, oldest first.
         downloads: the requests for PDFs received.
         events: what webhooks would have been sent, oldest first.
@@ -71,44 +85,26 @@ class FakePolar(Organization):
             access_token: its token; made up unless given.
             webhook_secret: its webhook secret; made up unless given.
         """
-        super().__init__(clock=clock, name=name)
-        self.access_token = access_token or f"polar_oat_{secrets.token_hex(20)}"
-        self.scopes = {"customer_sessions:write", "orders:read"}
-        self.webhook_secret = webhook_secret or f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
-        host = f"{secrets.token_hex(6)}.polar.test"
-        self.base_url = f"https://api.{host}"
+        super().__init__(clock=clock, name=name, access_token=access_token, webhook_secret=webhook_secret)
+        self.limits = Limits()
         self.delay = 0.0
         self.calls: list[Call] = []
         self.downloads: list[Call] = []
-        self._in_process_document_base = f"https://s3.{host}"
         self._served_at: str | None = None
         self._scripts: list[Script] = []
         self._limiter = RateLimiter()
-        self._routes = Routes(self, may=lambda scope: scope in self.scopes, document_base=lambda: self.document_base)
-
-    @property
-    def limits(self) -> Limits:
-        return self._limiter.limits
-
-    @limits.setter
-    def limits(self, limits: Limits) -> None:
-        self._limiter.limits = limits
-
-    @property
-    def document_base(self) -> str:
-        """Where PDFs and the hosted portal are: the HTTP server while there is one, else a host that is not real."""
-        return self._served_at or self._in_process_document_base
+        self._routes = Routes(self)
 
     # What was asked
 
     def count(self, method: str | None = None, path: str = "") -> int:
         """Return how many of ``calls`` have this method (any, if ``None``) and this text in their path."""
-        with self.lock:
+        with self._lock:
             return sum(matches(call.method, call.path, method, path) for call in self.calls)
 
     def clear_calls(self) -> None:
         """Forget ``calls`` and ``downloads``."""
-        with self.lock:
+        with self._lock:
             self.calls.clear()
             self.downloads.clear()
 
@@ -150,18 +146,13 @@ class FakePolar(Organization):
             answer = json_answer(status, json, given)
         else:
             answer = Answer(status, given)
-        with self.lock:
+        with self._lock:
             self._scripts.append(Script(method, path, answer, exception, times, arrives))
 
     def clear_failures(self) -> None:
         """Forget what ``fail`` was told."""
-        with self.lock:
+        with self._lock:
             self._scripts.clear()
-
-    def revoke_access_token(self) -> None:
-        """Make the organization's token invalid; ``access_token`` is a new one."""
-        with self.lock:
-            self.access_token = f"polar_oat_{secrets.token_hex(20)}"
 
     # Webhooks
 
@@ -183,7 +174,7 @@ class FakePolar(Organization):
         Raises:
             ValueError: the secret can't be a key in this scheme.
         """
-        with self.lock:
+        with self._lock:
             if isinstance(event, str):
                 if isinstance(data, FakeOrder):
                     data = self.merchant_order_body(data)
@@ -250,11 +241,12 @@ class FakePolar(Organization):
         if self._served_at is not None:
             raise RuntimeError(f"This FakePolar is being served already, at {self._served_at}.")
         with Server(self, port) as server:
+            before, self.document_base = self.document_base, server.url
             self._served_at = server.url
             try:
                 yield server.url
             finally:
-                self._served_at = None
+                self.document_base, self._served_at = before, None
 
     def download(self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
         """Ask the PDF store for ``url`` as a browser would; nothing leaves this process."""
@@ -268,8 +260,8 @@ class FakePolar(Organization):
         Raises:
             Scripted: ``fail`` was given an exception for it.
         """
-        with self.lock:
-            self.settle()
+        with self._lock:
+            self._settle()
             if Store.owns(request.path):
                 call = _call(request, None)
                 self.downloads.append(call)
@@ -302,7 +294,7 @@ class FakePolar(Organization):
         except Refused as refused:
             return refused.answer
         caller = self._caller(request)
-        if not self._limiter.lets_in(caller, self.now):
+        if not self._limiter.lets_in(caller, self.limits, self.now):
             answer = gate.too_many()
         elif caller.kind == "invalid":
             answer = gate.invalid_token()

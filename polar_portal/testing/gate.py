@@ -32,22 +32,21 @@ class RateLimiter:
     """Counts requests in minutes that start with the first one, for each caller and for each new token."""
 
     def __init__(self) -> None:
-        self.limits = Limits()
         self._windows: dict[str, tuple[datetime, int]] = {}
         self._known: set[str] = set()
 
-    def lets_in(self, caller: Caller, now: datetime) -> bool:
+    def lets_in(self, caller: Caller, limits: Limits, now: datetime) -> bool:
         # Measured on the server, 2026-08: until a token has been let in once it has a limit of its own, so that a new
         # token of a customer who is over the limit gets one answer. Calls without a token were never limited.
         if caller.token is None:
             return True
         if caller.token not in self._known:
-            if not self._count(f"token:{caller.token}", self.limits.new_token, now):
+            if not self._count(f"token:{caller.token}", limits.new_token, now):
                 return False
             if caller.kind != "invalid":
                 self._known.add(caller.token)
             return True
-        limit = self.limits.customer if caller.kind == "customer" else self.limits.organization
+        limit = limits.customer if caller.kind == "customer" else limits.organization
         return self._count(caller.limit_key, limit, now)
 
     def _count(self, key: str, limit: int | None, now: datetime) -> bool:

@@ -5,6 +5,7 @@ It knows nothing of HTTP; ``routes`` turns requests into these acts, tests call 
 
 from __future__ import annotations
 
+import base64
 import random
 import secrets
 import string
@@ -28,10 +29,9 @@ from polar_portal.testing.records import (
     FakeOrder,
     FakeProduct,
     Session,
+    Status,
 )
 from polar_portal.testing.store import INVOICES, RECEIPTS, Store, StoredFile
-
-Status = Literal["draft", "pending", "paid", "refunded", "partially_refunded", "void"]
 
 
 class _Default:
@@ -43,10 +43,12 @@ _ADDRESS = {"line1": "1 rue des Écoles", "postal_code": "75005", "city": "Paris
 
 
 class Organization:
-    """A seller at Polar, with its own clock."""
+    """A seller at Polar, with its own clock. `FakePolar` tells what its attributes and arguments mean."""
 
-    def __init__(self, *, clock: Callable[[], float] | None = None, name: str = "Acme") -> None:
-        self.lock = threading.RLock()
+    def __init__(
+        self, *, clock: Callable[[], float] | None, name: str, access_token: str | None, webhook_secret: str | None
+    ) -> None:
+        self._lock = threading.RLock()
         # Looked up at each call, so that whatever replaces time.time (time-machine, freezegun) is obeyed.
         self._clock = clock or (lambda: time.time())
         self._ahead = 0.0
@@ -54,6 +56,12 @@ class Organization:
         self.name = name
         self.slug = name.lower().replace(" ", "-")
         self.created_at = self.now
+        self.access_token = access_token or _make_access_token()
+        self.scopes = {"customer_sessions:write", "orders:read"}
+        self.webhook_secret = webhook_secret or f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        host = f"{secrets.token_hex(6)}.polar.test"
+        self.base_url = f"https://api.{host}"
+        self.document_base = f"https://s3.{host}"
         self.member_model = False
         self.render_seconds = 5.0
         self.session_seconds = 3600
@@ -66,6 +74,11 @@ class Organization:
         self._products: dict[str, FakeProduct] = {}
         self._jobs = Jobs()
 
+    def revoke_access_token(self) -> None:
+        """Make the organization's token invalid; ``access_token`` is a new one."""
+        with self._lock:
+            self.access_token = _make_access_token()
+
     # Time
 
     @property
@@ -75,9 +88,9 @@ class Organization:
 
     def advance(self, seconds: float) -> None:
         """Move this Polar's time forward: sessions and addresses age, documents in the making get ready."""
-        with self.lock:
+        with self._lock:
             self._ahead += seconds
-            self.settle()
+            self._settle()
 
     # Customers and sessions
 
@@ -107,7 +120,7 @@ class Organization:
         Raises:
             ValueError: Polar would refuse the address.
         """
-        with self.lock:
+        with self._lock:
             now = self.now
             customer = FakeCustomer(
                 id=uuid.uuid4(),
@@ -127,7 +140,7 @@ class Organization:
 
     def delete_customer(self, customer: FakeCustomer) -> None:
         """Delete a customer: its sessions end, no new one can be made, and ``customer.deleted`` is queued."""
-        with self.lock:
+        with self._lock:
             now = self.now
             customer.deleted_at = customer.modified_at = now
             self.sessions = {token: kept for token, kept in self.sessions.items() if kept.customer is not customer}
@@ -137,7 +150,7 @@ class Organization:
         self, customer: FakeCustomer, *, member: FakeMember | None = None, return_url: str | None = None
     ) -> Session:
         """Make a session that acts as ``customer`` (in the member model: as ``member``, or its owner)."""
-        with self.lock:
+        with self._lock:
             now = self.now
             if self.member_model and member is None:
                 member = self._owner(customer)
@@ -155,7 +168,7 @@ class Organization:
 
     def expire_sessions(self, customer: FakeCustomer | None = None) -> None:
         """End the sessions of ``customer``, or all of them: their tokens answer 401 from now on."""
-        with self.lock:
+        with self._lock:
             for session in self.sessions.values():
                 if customer is None or session.customer is customer:
                     session.expires_at = min(session.expires_at, self.now)
@@ -195,7 +208,7 @@ class Organization:
         Raises:
             ValueError: Polar would refuse the address.
         """
-        with self.lock:
+        with self._lock:
             now = self.now
             order = FakeOrder(
                 id=uuid.uuid4(),
@@ -233,7 +246,7 @@ class Organization:
         billing_address: Mapping[str, str | None] | _Default | None = DEFAULT,
     ) -> None:
         """Change an order as the seller or a payment would, and queue its events. Nothing locks here."""
-        with self.lock:
+        with self._lock:
             changes: dict[str, Any] = {}
             if not isinstance(billing_name, _Default):
                 changes["billing_name"] = billing_name
@@ -250,7 +263,7 @@ class Organization:
 
     def change_billing(self, order: FakeOrder, changes: Mapping[str, Any]) -> None:
         """Set billing details. ``order.updated`` is queued even when nothing is different (measured, 2026-08)."""
-        with self.lock:
+        with self._lock:
             before = order.billing_details
             order.billing_name = changes.get("billing_name", order.billing_name)
             order.billing_address = changes.get("billing_address", order.billing_address)
@@ -266,7 +279,7 @@ class Organization:
         Raises:
             ValueError: more than is left, nothing, or of an order that is not paid.
         """
-        with self.lock:
+        with self._lock:
             left = order.amount - order.refunded_amount
             amount = left if amount is None else amount
             if not order.is_paid or not 0 < amount <= left:
@@ -285,13 +298,13 @@ class Organization:
 
     def request_invoice(self, order: FakeOrder) -> None:
         """Start to make an invoice, unless the one there is has these very billing details."""
-        with self.lock:
+        with self._lock:
             if order.invoiced != order.billing_details:
                 self._start(self._finish_invoice, order)
 
     def request_receipt(self, order: FakeOrder) -> None:
         """Start to make a receipt, however many are in the making already."""
-        with self.lock:
+        with self._lock:
             self._start(self._finish_receipt, order)
 
     def hold_jobs(self) -> None:
@@ -299,37 +312,40 @@ class Organization:
 
         For the race in which billing details change while an invoice is being made.
         """
-        with self.lock:
-            self.settle()
+        with self._lock:
+            self._settle()
             self._jobs.hold()
 
     def release_jobs(self) -> None:
         """Undo ``hold_jobs``; documents whose time has come meanwhile are finished now."""
-        with self.lock:
+        with self._lock:
             self._jobs.release(self.now)
 
     def finish_jobs(self) -> None:
         """Finish every document in the making now, held or not, whatever ``render_seconds`` says."""
-        with self.lock:
+        with self._lock:
             self._jobs.finish(self.now)
-
-    def settle(self) -> None:
-        """Finish the documents whose time has come."""
-        with self.lock:
-            self._jobs.settle(self.now)
 
     # Bodies
 
     def customer_body(self, customer: FakeCustomer) -> bodies.Body:
+        """Return the JSON of a customer, as webhooks have it; a new one each time, to change at will."""
         return bodies.customer_body(customer, self.id)
 
     def merchant_order_body(self, order: FakeOrder) -> bodies.Body:
-        return bodies.merchant_order_body(order, self.body())
+        """Return the JSON of an order, as webhooks and the organization's API have it; to change at will."""
+        return bodies.merchant_order_body(order, self.organization_body())
 
-    def body(self) -> bodies.Body:
+    def organization_body(self) -> bodies.Body:
+        """Return the JSON of this organization, as customers' orders have it."""
         return bodies.organization_body(self.id, self.name, self.slug, self.created_at, member_model=self.member_model)
 
     # Inside
+
+    def _settle(self) -> None:
+        """Finish the documents whose time has come."""
+        with self._lock:
+            self._jobs.settle(self.now)
 
     def _owner(self, customer: FakeCustomer) -> FakeMember:
         for member in customer.members:
@@ -358,7 +374,7 @@ class Organization:
         # A job reads the order when it starts: what changes while it runs is not in its document (measured, 2026-08).
         as_read = replace(order)
         self._jobs.start(self.now + timedelta(seconds=self.render_seconds), lambda at: finish(order, as_read, at))
-        self.settle()
+        self._settle()
 
     def _finish_invoice(self, order: FakeOrder, as_read: FakeOrder, at: datetime) -> None:
         self._store_invoice(order, as_read, at)
@@ -394,6 +410,10 @@ class Organization:
 
     def _emit(self, event_type: str, data: bodies.Body, at: datetime) -> None:
         self.events.append(Event(id=str(uuid.uuid4()), type=event_type, timestamp=at, data=data))
+
+
+def _make_access_token() -> str:
+    return f"polar_oat_{secrets.token_hex(20)}"
 
 
 def _address(given: Mapping[str, str | None] | None) -> Address | None:

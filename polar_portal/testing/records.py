@@ -5,7 +5,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
+
+#: The statuses that an order has at Polar.
+Status = Literal["draft", "pending", "paid", "refunded", "partially_refunded", "void"]
 
 
 class Address(TypedDict):
@@ -35,7 +38,10 @@ class FakeMember:
 
 @dataclass(eq=False)
 class FakeCustomer:
-    """A customer of the organization; make one with ``FakePolar.add_customer``."""
+    """A customer of the organization; make one with ``FakePolar.add_customer``.
+
+    ``short_id`` is part of the numbers of its documents; ``invoices`` and ``receipts`` count how many have one.
+    """
 
     id: uuid.UUID
     external_id: str | None
@@ -67,7 +73,12 @@ class FakeProduct:
 
 @dataclass(eq=False)
 class FakeOrder:
-    """An order; make one with ``FakePolar.add_order``. Amounts are in the currency's smallest unit."""
+    """An order; make one with ``FakePolar.add_order``. Amounts are in the currency's smallest unit.
+
+    ``status`` is one of ``Status``, or whatever you set, for a status that Polar may add. ``invoice_number`` and
+    ``receipt_number`` are ``None`` as long as there is none; ``invoice_key`` and ``receipt_key``, under which
+    ``FakePolar.store`` has the PDFs, as long as those have not been made.
+    """
 
     id: uuid.UUID
     item_id: uuid.UUID

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlencode
 from polar_portal.testing import bodies, gate, validation
 from polar_portal.testing.billing import locked, read_changes
 from polar_portal.testing.gate import Caller
-from polar_portal.testing.lists import answer_list
+from polar_portal.testing.order_list import answer_list
 from polar_portal.testing.organization import Organization
 from polar_portal.testing.records import FakeCustomer, FakeMember, FakeOrder
 from polar_portal.testing.wire import Answer, Refused, Request, iso, json_answer, refuse
@@ -20,11 +20,8 @@ from polar_portal.testing.wire import Answer, Refused, Request, iso, json_answer
 class Routes:
     """Answers API requests from the state of an organization."""
 
-    def __init__(self, polar: Organization, *, may: Callable[[str], bool], document_base: Callable[[], str]) -> None:
-        """Serve ``polar``; ``may`` tells whether its token has a scope, ``document_base`` where its PDFs are."""
+    def __init__(self, polar: Organization) -> None:
         self._polar = polar
-        self._may = may
-        self._document_base = document_base
 
     def answer(self, request: Request, caller: Caller) -> Answer:
         """Answer a request that has passed the gate."""
@@ -51,7 +48,7 @@ class Routes:
         session = self._polar.create_session(customer, member=member, return_url=wanted["return_url"])
         who = session.member or customer
         query = urlencode({"customer_session_token": session.token, "email": who.email})
-        portal_url = f"{self._document_base()}/{self._polar.slug}/portal?{query}"
+        portal_url = f"{self._polar.document_base}/{self._polar.slug}/portal?{query}"
         return json_answer(201, bodies.session_body(session, self._polar.id, portal_url))
 
     def introspect(self, request: Request, caller: Caller) -> Answer:
@@ -116,7 +113,7 @@ class Routes:
     def _merchant(self, caller: Caller, scope: str) -> None:
         if caller.kind != "organization":
             raise gate.unauthorized()
-        if not self._may(scope):
+        if scope not in self._polar.scopes:
             raise gate.insufficient_scope(scope)
 
     def _billing_customer(self, caller: Caller) -> FakeCustomer:
@@ -169,11 +166,11 @@ class Routes:
     # What both sides share
 
     def _customer_body(self, order: FakeOrder) -> bodies.Body:
-        return bodies.customer_order_body(order, self._polar.body())
+        return bodies.customer_order_body(order, self._polar.organization_body())
 
     def _change(self, order: FakeOrder, given: Any) -> FakeOrder:
         if given is None:
-            raise validation.invalid([{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}])
+            raise validation.invalid([validation.missing(["body"], None)])
         changes, problems = read_changes(given)
         if problems:
             raise validation.invalid(problems)
@@ -209,7 +206,7 @@ class Routes:
 
     def _url(self, key: str, filename: str) -> Answer:
         polar = self._polar
-        url = polar.store.presign(self._document_base(), key, filename, at=polar.now, seconds=polar.url_seconds)
+        url = polar.store.presign(polar.document_base, key, filename, at=polar.now, seconds=polar.url_seconds)
         return json_answer(200, {"url": url})
 
 

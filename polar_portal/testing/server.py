@@ -6,14 +6,15 @@ import contextlib
 import socket
 import socketserver
 import threading
-from http import HTTPStatus
+from http.client import responses
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 import requests
 
+from polar_portal.testing.scripted import Scripted
 from polar_portal.testing.store import Store
-from polar_portal.testing.wire import Answer, Request, Scripted
+from polar_portal.testing.wire import Answer, Request
 
 if TYPE_CHECKING:
     from polar_portal.testing.fake import FakePolar
@@ -146,7 +147,6 @@ def _read_chunks(incoming: BinaryIO) -> bytes:
 
 def _write(request: Request, answer: Answer) -> bytes:
     # Head and body in one piece: sent apart, they would cost a round trip.
-    phrase = HTTPStatus(answer.status).phrase if answer.status in HTTPStatus._value2member_map_ else ""
     headers = dict(answer.headers)
     body = answer.body
     if "content-length" not in headers and request.method != "HEAD":
@@ -154,7 +154,7 @@ def _write(request: Request, answer: Answer) -> bytes:
         headers["transfer-encoding"] = "chunked"
         body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {answer.status} {phrase}\r\n{head}\r\n".encode("latin-1") + body
+    return f"HTTP/1.1 {answer.status} {responses.get(answer.status, '')}\r\n{head}\r\n".encode("latin-1") + body
 
 
 def _shut(connection: socket.socket) -> None:

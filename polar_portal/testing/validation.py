@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from polar_portal.testing.billing import Problem
 from polar_portal.testing.wire import Refused, Request, refuse
+
+Problem = dict[str, Any]
 
 _UNSET = object()
 
@@ -23,6 +24,29 @@ def wrong(where: list[str], message: str, value: object) -> Refused:
     """Refuse a request of the right form that names something which is not there or may not be."""
     problem = {"type": "value_error", "loc": where, "msg": message, "input": value}
     return refuse(422, "PolarRequestValidationError", [problem])
+
+
+def missing(where: list[str], given: object) -> Problem:
+    return {"type": "missing", "loc": where, "msg": "Field required", "input": given}
+
+
+def not_an_object(where: list[str], value: object) -> Problem:
+    message = "Input should be a valid dictionary or object to extract fields from"
+    return {"type": "model_attributes_type", "loc": where, "msg": message, "input": value}
+
+
+def not_a_text(where: list[str], value: object, *, optional: bool = False) -> list[Problem]:
+    """Return what is wrong with ``value`` if it is no string; ``None`` is fine if it is optional."""
+    if isinstance(value, str) or (optional and value is None):
+        return []
+    return [{"type": "string_type", "loc": where, "msg": "Input should be a valid string", "input": value}]
+
+
+def not_one_of(allowed: list[str], where: list[str | int], value: object) -> Problem:
+    quoted = [f"'{each}'" for each in allowed]
+    expected = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+    message = f"Input should be {expected}"
+    return {"type": "enum", "loc": where, "msg": message, "input": value, "ctx": {"expected": expected}}
 
 
 def read_json(request: Request) -> Any:
@@ -85,13 +109,10 @@ class Query:
         return number
 
     def sorting(self, allowed: list[str]) -> list[str]:
-        names = [f"'{sign}{name}'" for name in allowed for sign in ("", "-")]
-        expected = f"{', '.join(names[:-1])} or {names[-1]}"
+        names = [f"{sign}{name}" for name in allowed for sign in ("", "-")]
         for index, value in enumerate(self.values("sorting")):
-            if f"'{value}'" not in names:
-                message, ctx = f"Input should be {expected}", {"expected": expected}
-                where = ["query", "sorting", index]
-                self.problems.append({"type": "enum", "loc": where, "msg": message, "input": value, "ctx": ctx})
+            if value not in names:
+                self.problems.append(not_one_of(names, ["query", "sorting", index], value))
         return self.values("sorting") or ["-created_at"]
 
     def ids(self, name: str) -> list[uuid.UUID]:
@@ -128,7 +149,7 @@ def read_session_request(body: Any) -> dict[str, Any]:
     ]
     problems: list[Problem] = []
     if body is None:
-        raise invalid([{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}])
+        raise invalid([missing(["body"], None)])
     for form, id_field in forms:
         read, complaints = _read_session_form(body, form, id_field)
         if not complaints:
@@ -140,33 +161,26 @@ def read_session_request(body: Any) -> dict[str, Any]:
 def _read_session_form(body: Any, form: str, id_field: str) -> tuple[dict[str, Any], list[Problem]]:
     where = ["body", form]
     if not isinstance(body, dict):
-        message = "Input should be a valid dictionary or object to extract fields from"
-        return {}, [{"type": "model_attributes_type", "loc": where, "msg": message, "input": body}]
+        return {}, [not_an_object(where, body)]
     read: dict[str, Any] = {"member_id": None, "external_member_id": body.get("external_member_id")}
     problems: list[Problem] = []
     if body.get("member_id") is not None:
         read["member_id"], problems = read_uuid(body["member_id"], [*where, "member_id"])
-    problems += _text_problems(read["external_member_id"], [*where, "external_member_id"], optional=True)
+    problems += not_a_text([*where, "external_member_id"], read["external_member_id"], optional=True)
     read["return_url"], complaints = _read_url(body.get("return_url"), [*where, "return_url"])
     problems += complaints
     given = body.get(id_field, _UNSET)
     if given is _UNSET and id_field == "external_customer_id":
         given = body.get("customer_external_id", _UNSET)  # an older name, still understood (measured, 2026-08)
     if given is _UNSET:
-        problems.append({"type": "missing", "loc": [*where, id_field], "msg": "Field required", "input": body})
+        problems.append(missing([*where, id_field], body))
     elif id_field == "customer_id":
         read[id_field], complaints = read_uuid(given, [*where, id_field])
         problems += complaints
     else:
         read[id_field] = given
-        problems += _text_problems(given, [*where, id_field])
+        problems += not_a_text([*where, id_field], given)
     return read, problems
-
-
-def _text_problems(value: object, where: list[str], *, optional: bool = False) -> list[Problem]:
-    if isinstance(value, str) or (optional and value is None):
-        return []
-    return [{"type": "string_type", "loc": where, "msg": "Input should be a valid string", "input": value}]
 
 
 def _read_url(value: object, where: list[str]) -> tuple[str | None, list[Problem]]:

@@ -42,14 +42,6 @@ class Refused(Exception):
         self.answer = answer
 
 
-class Scripted(Exception):
-    """Raised in place of an answer: what a test has told ``FakePolar.fail`` to raise."""
-
-    def __init__(self, exception: Exception | type[Exception]) -> None:
-        super().__init__(exception)
-        self.exception = exception
-
-
 def dump(value: object) -> bytes:
     """Encode ``value`` the way Polar does: compact JSON in UTF-8."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")

@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from polar_portal.models import CustomerSession, Order, WebhookDelivery
 from polar_portal.testing import Call, FakeCustomer, FakeOrder, FakePolar, Limits
-from polar_portal.testing.organization import Status
+from polar_portal.testing.records import Status
 from tests.conftest import JSON
 
 from .conftest import HTML, browser, quick
@@ -160,7 +160,7 @@ class Clicks(RuleBasedStateMachine):
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: int) -> None:
         self.clock.shift(seconds)
-        self.polar.settle()
+        self.polar.advance(0)
 
     @rule()
     def cache_is_wiped(self) -> None:

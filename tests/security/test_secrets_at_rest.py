@@ -14,7 +14,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ from polar_portal.exceptions import NotACustomer, OrderNotFound, PolarError, Pol
 from polar_portal.models import CustomerSession, WebhookDelivery
 from polar_portal.portal import BillingAddress, CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakePolar
-from tests.conftest import JSON
+from tests.conftest import JSON, signed
 
 from .conftest import HTML, browser
 
@@ -116,8 +116,7 @@ class Round:
 
     def deliver(self, *what: Any, body: bytes | None = None) -> None:
         """One of Polar's deliveries, or a signed one of any bytes."""
-        with mock.patch("polar_portal.testing.fake.dump", return_value=body) if body else nullcontext():
-            given, headers = self.polar.webhook(*what)
+        given, headers = signed(self.polar, body) if body else self.polar.webhook(*what)
         response = Client().post("/billing/webhook/", given, content_type="application/json", headers=headers)
         assert response.status_code == 204
 

@@ -9,7 +9,6 @@ import json
 import logging
 from contextlib import suppress
 from typing import Any
-from unittest import mock
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -27,6 +26,7 @@ from polar_portal.models import WebhookDelivery
 from polar_portal.testing import FakeCustomer, FakePolar
 from polar_portal.testing.webhooks import sign
 from tests.api.test_schemas import JSON as ANY_JSON
+from tests.conftest import signed
 
 from .conftest import quick
 
@@ -56,12 +56,6 @@ def test_a_customers_data_is_not_even_written_where_it_is_not_kept(
         assert text.encode() in body
         assert text.lower() not in written
         assert text.encode().hex() not in written
-
-
-def signed(polar: FakePolar, body: bytes) -> tuple[bytes, dict[str, str]]:
-    """A genuine delivery of any bytes at all."""
-    with mock.patch("polar_portal.testing.fake.dump", return_value=body):
-        return polar.webhook("any")
 
 
 def send(body: bytes, headers: dict[str, str]) -> Any:

@@ -25,7 +25,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import localtime
 from pytest_django.plugin import DjangoDbBlocker
 
-from polar_portal.admin import MOST_LISTED
+from polar_portal.admin.lists import MOST_LISTED
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg, which talks to PostgreSQL, is not installed")
 

@@ -6,7 +6,6 @@ import pytest
 
 from tests.services.conftest import caches, needs_database
 from tests.test_documents import (  # noqa: F401
-    now,
     test_another_users_click_never_sees_the_url,
     test_limit_is_remembered_for_all_of_that_customers_questions,
     test_limit_of_the_organization_holds_for_sessions_and_staff,
@@ -27,6 +26,6 @@ from tests.test_webhook_effects import (  # noqa: F401
 pytestmark = [
     needs_database,
     pytest.mark.django_db,
-    pytest.mark.usefixtures("kept_in"),
+    pytest.mark.usefixtures("now", "kept_in"),
     pytest.mark.parametrize("kept_in", caches("Redis", "Memcached", "database", "files"), indirect=True),
 ]

@@ -17,6 +17,10 @@ import django
 
 def main() -> None:
     django.setup()
+    from django.db import connection
+
+    # Kept open: the last connection that closes takes its log away from an SQLite file, and refuses who opens it then.
+    connection.ensure_connection()
     answer("ready")
     for line in sys.stdin:
         answer(clicks(*json.loads(line)))

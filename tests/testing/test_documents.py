@@ -11,7 +11,7 @@ import requests
 from pypdf import PdfReader
 
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
-from polar_portal.testing.organization import Status
+from polar_portal.testing.records import Status
 from tests.testing.conftest import Api
 
 MISSING = "Billing name and address are required to generate an invoice for this order."

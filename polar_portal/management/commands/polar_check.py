@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from polar_portal.diagnosis import Diagnosis, Row
+from polar_portal.diagnosis import Row, diagnose
 
 #: Where the columns of the table begin.
 NAME, DETAIL = 9, 34
@@ -35,7 +35,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Write the table, or the JSON, to stdout. A problem raises CommandError: the command exits with 1."""
         rows: list[Row] = []
-        for row in Diagnosis(options["user"], options["order"]).rows():
+        for row in diagnose(options["user"], options["order"]):
             rows.append(row)
             if not options["json"]:
                 self.stdout.write(self._in_words(row))

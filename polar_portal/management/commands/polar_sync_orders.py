@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware, make_aware
 
 from polar_portal.exceptions import PolarError, PolarMisconfigured
+from polar_portal.management.progress import Progress
 from polar_portal.orders import OVERLAP, SyncRun, sync
 
 #: After how many orders there is a line where nobody watches.
@@ -37,46 +38,29 @@ class Command(BaseCommand):
         if options["full"] and options["since"]:
             raise CommandError("--full and --since say different things: give one of them.")
         since = _moment(options["since"]) if options["since"] else None
-        self._quiet, self._watched = options["verbosity"] < 1, self.stdout.isatty()
-        self._named = self._lines = 0
+        progress = Progress(self, quiet=options["verbosity"] < 1, every=EVERY)
         run = SyncRun(since=None)
+        named = 0
         try:
-            for run in sync(full=options["full"], since=since):
-                self._tell(run)
+            with progress:
+                for run in sync(full=options["full"], since=since):
+                    if run.seen:
+                        progress.reached(run.seen, f"{run.seen:,} of {run.total:,} orders")
+                    else:
+                        progress.say(
+                            f"Orders made since {run.since:%Y-%m-%d %H:%M %Z}:" if run.since else "All orders:"
+                        )
+                    for each in run.left_out[named:]:
+                        progress.warn(f"Left out: order {each}")
+                    named = len(run.left_out)
         except (PolarError, PolarMisconfigured) as failure:
-            self._end_line()
             raise CommandError(f"{str(failure).rstrip('.')}. {_way_on(run)}") from None
         except KeyboardInterrupt:
-            self._end_line()
             self.stderr.write(f"Stopped. {_way_on(run)}")
             sys.exit(130)
-        self._end_line()
-        self._say(f"Done: {run.seen:,} orders seen, {run.new:,} new, {run.changed:,} changed.")
+        progress.say(f"Done: {run.seen:,} orders seen, {run.new:,} new, {run.changed:,} changed.")
         if run.left_out:
             raise CommandError(f"{len(run.left_out):,} left out, because they make no sense: see above.")
-
-    def _tell(self, run: SyncRun) -> None:
-        """Say how far it has come: on a terminal in one line that changes, else now and then; and what is left out."""
-        if not run.seen:
-            self._say(f"Orders made since {run.since:%Y-%m-%d %H:%M %Z}:" if run.since else "All orders:")
-        elif self._watched:
-            self._say(f"\r{run.seen:,} of {run.total:,} orders", ending="")
-        elif run.seen // EVERY > self._lines:
-            self._lines = run.seen // EVERY
-            self._say(f"{run.seen:,} of {run.total:,} orders")
-        if unnamed := run.left_out[self._named :]:
-            self._end_line()
-            self.stderr.write("\n".join(f"Left out: order {each}" for each in unnamed))
-            self._named = len(run.left_out)
-
-    def _say(self, text: str, ending: str = "\n") -> None:
-        if not self._quiet:
-            self.stdout.write(text, ending=ending)
-            self.stdout.flush()
-
-    def _end_line(self) -> None:
-        if self._watched:
-            self._say("")
 
 
 def _moment(text: str) -> datetime:

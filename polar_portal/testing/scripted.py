@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polar_portal.testing.wire import Answer, Request, Scripted
+from polar_portal.testing.wire import Answer, Request
+
+
+class Scripted(Exception):
+    """Raised in place of an answer: what a test has told ``FakePolar.fail`` to raise."""
+
+    def __init__(self, exception: Exception | type[Exception]) -> None:
+        super().__init__(exception)
+        self.exception = exception
 
 
 @dataclass(eq=False)
