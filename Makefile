@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
 
-.PHONY: help demo test faults services bench check clean
+.PHONY: help demo test faults services bench docs check clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: $(VENV)/.installed-bench .venv-sdk-0.32/.installed .venv-sdk-1.0/.install
 	@.venv-sdk-$*/bin/python -m pip install --quiet --group bench-sdk django "polar-sdk==$*.*"
 	@touch $@
 
+docs: $(VENV)/.installed-docs  ## Build the pages of docs/ into docs/_build; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build
+
 check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -43,7 +46,7 @@ check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
 	$(BIN)/python manage.py makemigrations --check --settings tests.settings
 
 clean:  ## Remove the virtual environments and what tools left behind
-	rm -rf .venv .venv-* $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* $(VENV) build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # The stamps say what is installed, and are older than pyproject.toml when that has changed.
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/.made

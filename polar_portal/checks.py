@@ -1,7 +1,7 @@
 """What `manage.py check` says about an installation: settings alone, neither database nor network.
 
-`docs/checks.md` tells each id; none is ever given to something else. What only Polar, the cache and the database can
-tell is for `manage.py polar_check`.
+`docs/reference/checks.md` tells each id; none is ever given to something else. What only Polar, the cache and the
+database can tell is for `manage.py polar_check`.
 """
 
 from __future__ import annotations

@@ -44,7 +44,10 @@ _MEMBER_IDS = {"member_id", "external_member_id"}
 
 
 def by_primary_key(user: Any) -> dict[str, str]:
-    """The default of POLAR_CUSTOMER_RESOLVER: checkouts were created with `external_customer_id=str(user.pk)`."""
+    """Say which customer of Polar a user is: the one whose checkouts had `external_customer_id=str(user.pk)`.
+
+    The default of POLAR_CUSTOMER_RESOLVER.
+    """
     return {"external_customer_id": str(user.pk)}
 
 

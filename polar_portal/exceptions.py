@@ -46,11 +46,17 @@ __all__ = [
 
 
 class PolarError(Exception):
-    """The base of all failures that a caller can act on.
+    """The base of all failures that a caller can act on. `str` of each may be logged and shown to staff.
 
-    polar_order_id: the order that was asked for, where there is one.
-    retry_after: whole seconds (1 to 3600) after which asking again makes sense, or None.
-    fields: for each refused billing field the reasons, in Polar's words.
+    Attributes:
+        code: names it, in JSON and in the log.
+        status: of the answer that our views give for it.
+        log_level: at which it is logged.
+        polar_order_id: the order that was asked for, where that is known, else None.
+        retry_after: whole seconds (1 to 3600) after which asking again makes sense, or None.
+        fields: for each refused billing field the reasons, in Polar's words.
+        order: the PortalOrder that was read on the way, or None.
+        remembered: whether another click has met and logged it before.
     """
 
     code = "polar_error"
@@ -70,9 +76,9 @@ class PolarError(Exception):
         self.polar_order_id = polar_order_id
         self.retry_after = retry_after
         self.fields = dict(fields or {})
-        # What Polar said of the order on the way, for a page that offers what can be done about it.
+        # For a page that offers what can be done about it.
         self.order: Any = None
-        # True when this failure was met before, by another click: it has had its log line then.
+        # Then it has had its log line.
         self.remembered = False
 
 

@@ -38,8 +38,13 @@ OVERLAP = timedelta(hours=1)
 class Page:
     """One page of a customer's orders, newest first, drafts left out.
 
-    page: from 1; pages: how many there are, at least 1; total: of all orders.
-    failure: why Polar could not be asked; then the orders are those that it listed to this customer before.
+    Attributes:
+        items: up to 20 orders.
+        page: its number, from 1.
+        pages: how many there are, at least 1.
+        total: how many orders there are on all of them.
+        failure: why Polar could not be asked, else None; then the orders are those that it has listed to this customer
+            before, at most 500, without lines, billing details and amounts other than total and refunded.
     """
 
     items: list[PortalOrder]
@@ -50,10 +55,12 @@ class Page:
 
     @property
     def previous_page(self) -> int:
+        """The number of the page before; the last one, from after that."""
         return min(self.page - 1, self.pages)
 
     @property
     def next_page(self) -> int:
+        """The number of the page after, whether there is one or not."""
         return self.page + 1
 
 

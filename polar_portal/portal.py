@@ -72,12 +72,19 @@ class _Portal(Generic[I]):
         raise NotImplementedError
 
     def invoice(self, polar_order_id: uuid.UUID | str) -> Document:
-        """Return the address of the order's invoice, from the cache when it can.
+        """Return the address of the order's invoice, from the cache when it can. Nothing is made by asking.
 
-        polar_order_id: the order's id at Polar.
+        Sends the signal `document_handed_out`.
 
-        Raises InvoiceNotGenerated, DocumentPending, OrderNotEligible, OrderNotFound, NotPermitted, NotACustomer,
-        RateLimited, PolarUnavailable or PolarMisconfigured.
+        Args:
+            polar_order_id: the order's id at Polar.
+
+        Raises:
+            InvoiceNotGenerated: nobody has had it made yet.
+            DocumentPending: it is being made, or made again after its billing details were changed.
+            OrderNotEligible: a draft or void order gets none.
+            OrderNotFound: there is no such order for whoever asks, or this is no id.
+            PolarError, PolarMisconfigured: what any call may raise, see above.
         """
         return self._hand_out("invoice", polar_order_id)
 
@@ -88,10 +95,17 @@ class _Portal(Generic[I]):
     def generate_invoice(self, polar_order_id: uuid.UUID | str) -> None:
         """Ask Polar to make the order's invoice; a few seconds later `invoice` has it.
 
-        Polar answers the same whether it makes one or has one that is up to date, so this may be repeated.
+        Polar answers the same whether it makes one or has one that is up to date, so this may be repeated; within 15
+        seconds it is not asked again.
 
-        Raises BillingDetailsMissing, OrderNotEligible, OrderNotFound, NotPermitted, NotACustomer, RateLimited,
-        PolarUnavailable or PolarMisconfigured.
+        Args:
+            polar_order_id: the order's id at Polar.
+
+        Raises:
+            BillingDetailsMissing: the order has no billing name or no address.
+            OrderNotEligible: a draft or void order gets none.
+            OrderNotFound: there is no such order for whoever asks, or this is no id.
+            PolarError, PolarMisconfigured: what any call may raise, see above.
         """
         self._run("making the invoice", polar_order_id, documents.generate_invoice)
 
@@ -102,10 +116,17 @@ class _Portal(Generic[I]):
     def receipt(self, polar_order_id: uuid.UUID | str) -> Document:
         """Return the address of the order's receipt, from the cache when it can.
 
-        Polar renders it when it is asked for, so that the first answer may be DocumentPending.
+        Polar renders it when it is asked for, so that the first answer is mostly DocumentPending. Sends the signal
+        `document_handed_out`.
 
-        Raises ReceiptUnavailable, DocumentPending, OrderNotFound, NotPermitted, NotACustomer, RateLimited,
-        PolarUnavailable or PolarMisconfigured.
+        Args:
+            polar_order_id: the order's id at Polar.
+
+        Raises:
+            DocumentPending: it is being rendered.
+            ReceiptUnavailable: the order has none.
+            OrderNotFound: there is no such order for whoever asks, or this is no id.
+            PolarError, PolarMisconfigured: what any call may raise, see above.
         """
         return self._hand_out("receipt", polar_order_id)
 
@@ -114,7 +135,19 @@ class _Portal(Generic[I]):
         return await sync_to_async(self.receipt)(polar_order_id)
 
     def cached(self, kind: str, polar_order_id: uuid.UUID | str) -> Document | None:
-        """Return the "invoice" or "receipt" if it can be had without asking Polar, else None."""
+        """Return the document if it can be had without asking Polar, else None.
+
+        Sends the signal `document_handed_out` when it returns one.
+
+        Args:
+            kind: "invoice" or "receipt".
+            polar_order_id: the order's id at Polar.
+
+        Raises:
+            NotACustomer: nobody is signed in, or the resolver says so.
+            OrderNotFound: this is no id.
+            PolarMisconfigured: a setting is wrong.
+        """
         document = self._run(
             kind, polar_order_id, lambda identity, order_id: documents.cached(identity, kind, order_id)
         )
@@ -127,7 +160,14 @@ class _Portal(Generic[I]):
         return await sync_to_async(self.cached)(kind, polar_order_id)
 
     def require(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
-        """Raise what is in the way of the "invoice" or "receipt", as those methods do; hand nothing out."""
+        """Raise what is in the way of the document, as `invoice` and `receipt` do, and hand nothing out.
+
+        For those who have to know whether it is ready before leading somebody to it; the address is in the cache then.
+
+        Args:
+            kind: "invoice" or "receipt".
+            polar_order_id: the order's id at Polar.
+        """
         self._run(kind, polar_order_id, DOCUMENTS[kind])
 
     async def arequire(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
@@ -161,7 +201,14 @@ class _Portal(Generic[I]):
 
 
 class CustomerPortal(_Portal[CustomerIdentity]):
-    """What one signed-in user may do about their own orders, as their customer at Polar."""
+    """What one signed-in user may do about their own orders, as their customer at Polar.
+
+    Making one asks nobody; each call asks POLAR_CUSTOMER_RESOLVER whose customer they are. Any call may raise
+    NotACustomer, NotPermitted, RateLimited, PolarUnavailable and PolarMisconfigured.
+
+    Args:
+        user: a user of your site; an anonymous or unsaved one is NotACustomer.
+    """
 
     def __init__(self, user: Any) -> None:
         # Not looked at yet: `request.user` asks the database, which in an async view only the thread of a twin may.
@@ -184,7 +231,12 @@ class CustomerPortal(_Portal[CustomerIdentity]):
 
         When Polar can't be reached: the orders it has listed to this customer before, with the `failure`.
 
-        Raises NotPermitted, NotACustomer, PolarMisconfigured, and RateLimited or PolarUnavailable when none are known.
+        Args:
+            page: from 1; less is taken for 1, and one after the last has no items.
+
+        Raises:
+            RateLimited, PolarUnavailable: when no orders are known here, either.
+            PolarError, PolarMisconfigured: what any call may raise, see above.
         """
         listed = self._run("orders", NO_ORDER, lambda identity, _: orders.list_orders(identity, max(page, 1)))
         if listed.failure:
@@ -196,9 +248,14 @@ class CustomerPortal(_Portal[CustomerIdentity]):
         return await sync_to_async(self.orders)(page)
 
     def order(self, polar_order_id: uuid.UUID | str) -> PortalOrder:
-        """Return one order as Polar has it now.
+        """Return one order as Polar has it now; it is always asked.
 
-        Raises OrderNotFound, NotPermitted, NotACustomer, RateLimited, PolarUnavailable or PolarMisconfigured.
+        Args:
+            polar_order_id: the order's id at Polar.
+
+        Raises:
+            OrderNotFound: there is no such order for whoever asks, or this is no id.
+            PolarError, PolarMisconfigured: what any call may raise, see above.
         """
         return self._run("order", polar_order_id, orders.order)
 
@@ -216,14 +273,23 @@ class CustomerPortal(_Portal[CustomerIdentity]):
     ) -> None:
         """Change the name and address on the order's invoice, and have it made with them.
 
-        address: replaced whole; `line1`, `line2`, `postal_code`, `city`, `state` (ISO 3166-2, like US-CA) and `country`
-            (ISO 3166-1 alpha-2). Polar lets country and state change only while the order has no address.
+        Until Polar has stored the new file `invoice` raises DocumentPending. With nothing changed, the invoice is only
+        made if it was not. When the answer to the change is lost, this raises PolarUnavailable, and the next `invoice`
+        finds out whether it took effect.
 
-        order: as `order` has just returned it; saves asking Polar for it again.
+        Args:
+            polar_order_id: the order's id at Polar.
+            name: a person's or a company's.
+            address: replaces the one before as a whole. Polar lets country and state change only while the order has no
+                address. A mapping has the names of BillingAddress's fields.
+            order: as `order` has just returned it; saves asking Polar for it again.
 
-        Until Polar has stored the new file `invoice` raises DocumentPending.
-
-        Raises BillingDetailsInvalid with `fields`, and what `order` and `generate_invoice` raise.
+        Raises:
+            BillingDetailsInvalid: Polar refuses them; `fields` says which and why.
+            BillingDetailsMissing: Polar still finds no name or no address.
+            OrderNotEligible: a draft or void order gets no invoice.
+            OrderNotFound: there is no such order for whoever asks, or this is no id.
+            PolarError, PolarMisconfigured: what any call may raise, see above.
         """
         new = address if isinstance(address, BillingAddress) else BillingAddress(**address)
         self._run(
@@ -246,9 +312,14 @@ class CustomerPortal(_Portal[CustomerIdentity]):
     def hosted_url(self, *, return_url: str = "") -> str:
         """Return a link to Polar's hosted portal, signed in. It is a secret: send the browser there, store it nowhere.
 
-        return_url: the absolute URL that the portal leads back to.
+        A new one is made at each call, of which there may be six a minute for one user, sessions included.
 
-        Raises NotACustomer, RateLimited, PolarUnavailable or PolarMisconfigured.
+        Args:
+            return_url: the absolute URL that the portal leads back to; without it there is no way back.
+
+        Raises:
+            PolarMisconfigured: `return_url` is no absolute URL, besides what any call may raise it for.
+            PolarError: what any call may raise, see above.
         """
         return self._run("hosted portal", NO_ORDER, lambda identity, _: identity.issue_hosted_url(return_url)).reveal()
 
@@ -260,7 +331,12 @@ class CustomerPortal(_Portal[CustomerIdentity]):
 class OrganizationPortal(_Portal[OrganizationIdentity]):
     """What the seller's staff may do about any order: with the organization's own token, never as a customer.
 
-    user: the member of staff it is done for, whom the signal `document_handed_out` tells; None for a script.
+    It knows `invoice`, `generate_invoice`, `receipt`, `cached` and `require`, which do what CustomerPortal's do. It
+    looks at no permission: whether somebody may ask is for you to decide. Any call may raise RateLimited,
+    PolarUnavailable and PolarMisconfigured.
+
+    Args:
+        user: the member of staff it is done for, whom the signal `document_handed_out` tells; None for a script.
     """
 
     #: For those who ask many things in a row: they keep to half of Polar's limit.

@@ -31,9 +31,10 @@ class Nonsense(ValueError):
 class Document:
     """A signed address of a PDF, for use at once.
 
-    url: leads to the PDF without asking who comes; whoever has it can open it until it dies, so `repr` hides it, and
-        pickling, which is how tasks and caches keep things, is refused.
-    expires_at: when it dies, in UTC; None when the URL does not say.
+    Attributes:
+        url: leads to the PDF without asking who comes; whoever has it can open it until it dies, so `repr` hides it,
+            and pickling, which is how tasks and caches keep things, is refused.
+        expires_at: when it dies, in UTC; None when the URL does not say.
     """
 
     url: str = field(repr=False)
@@ -78,7 +79,15 @@ class IssuedSession:
 class BillingAddress:
     """The address that an invoice shows. Polar answers null for what is not known; here that is "".
 
-    country: ISO 3166-1 alpha-2. state: ISO 3166-2, like US-CA. `repr` shows these two alone.
+    `repr` shows state and country alone.
+
+    Attributes:
+        line1: street and number.
+        line2: what else the street's line should say.
+        postal_code: as it is written there.
+        city: the place.
+        state: ISO 3166-2, like US-CA, for the United States and Canada; of other countries as it was typed.
+        country: ISO 3166-1 alpha-2, like FR.
     """
 
     line1: str = field(default="", repr=False)
@@ -100,7 +109,12 @@ class BillingAddress:
 
 @dataclass(frozen=True)
 class OrderLine:
-    """One line of an order; amounts as in PortalOrder."""
+    """One line of an order.
+
+    Attributes:
+        label: what was bought.
+        amount: before discount and tax, in the smallest unit of the order's currency.
+    """
 
     label: str
     amount: int
@@ -113,14 +127,29 @@ class OrderLine:
 
 @dataclass(frozen=True)
 class PortalOrder:
-    """An order as its customer may see it.
+    """An order as its customer may see it. `repr` shows neither billing details nor the external id.
 
-    status: `draft`, `pending`, `paid`, `refunded`, `partially_refunded`, `void`, or one that Polar adds.
-    number: the invoice number, "" while there is none; receipt_number likewise.
-    currency: lower-case ISO 4217; the amounts are in its smallest unit (cents; yen for jpy).
-    refunded_amount: without its tax, as Polar answers it; refunded_tax_amount is that.
-    description: the product's name, or what the order is for.
-    external_customer_id: the customer's id in the seller's system, which only the organization is told.
+    Attributes:
+        id: its id at Polar.
+        polar_customer_id: the id of its customer at Polar; None when Polar does not say.
+        status: `draft`, `pending`, `paid`, `refunded`, `partially_refunded`, `void`, or one that Polar adds.
+        created_at: when it was placed, in UTC.
+        modified_at: when it was last changed at Polar, in UTC.
+        number: the invoice number, "" while there is none.
+        receipt_number: the receipt's, "" while there is none.
+        currency: lower-case ISO 4217; the amounts are in its smallest unit (cents; yen for jpy).
+        subtotal_amount: of all lines.
+        discount_amount: what is taken off that.
+        tax_amount: what comes on top.
+        total_amount: what the customer pays.
+        refunded_amount: what was paid back, without its tax.
+        refunded_tax_amount: the tax on that.
+        description: the product's name, or what the order is for.
+        is_invoice_generated: whether its invoice has been made.
+        billing_name: the name on the invoice, "" while there is none.
+        billing_address: the address on it, None while there is none.
+        lines: what was bought.
+        external_customer_id: the customer's id in the seller's system, which only the organization is told; else "".
     """
 
     id: uuid.UUID
@@ -149,6 +178,7 @@ class PortalOrder:
 
     @property
     def may_have_invoice(self) -> bool:
+        """Whether its invoice is made or can be: not for draft and void orders."""
         return self.status not in self.WITHOUT_INVOICE
 
     @property
@@ -158,10 +188,12 @@ class PortalOrder:
 
     @property
     def has_receipt(self) -> bool:
+        """Whether Polar has allocated a receipt, which it renders when it is asked for."""
         return bool(self.receipt_number)
 
     @property
     def refunded_total(self) -> int:
+        """What was paid back, tax included."""
         return self.refunded_amount + self.refunded_tax_amount
 
     @property

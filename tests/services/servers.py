@@ -43,7 +43,7 @@ MARIADB = Server("MariaDB", "MARIADB_URL", "mysql://root@127.0.0.1:3306/")
 REDIS = Server("Redis", "REDIS_URL", "redis://127.0.0.1:6379/15")
 MEMCACHED = Server("Memcached", "MEMCACHED_URL", "memcached://127.0.0.1:11211")
 
-#: OPTIONS as docs/caches-and-databases.md has them.
+#: OPTIONS as docs/howto/caches-and-databases.md has them.
 REDIS_OPTIONS = {"socket_timeout": 1, "socket_connect_timeout": 1}
 MEMCACHED_OPTIONS = {"timeout": 1, "connect_timeout": 1}
 SQLITE_OPTIONS = {

@@ -7,9 +7,12 @@ import sys
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 
 import polar_portal.testing
 from polar_portal.api import client
+from polar_portal.identity import SESSIONS_A_MINUTE
+from polar_portal.portal import CustomerPortal
 from polar_portal.testing import FakePolar
 
 
@@ -53,6 +56,17 @@ def test_installing_is_undone() -> None:
 
 def test_each_fake_has_its_own_address() -> None:
     assert FakePolar().base_url != FakePolar().base_url
+
+
+def test_tests_of_yours_do_not_meet_in_the_cache(db: None) -> None:
+    # Each begins with users of the same primary keys, and few empty the cache.
+    ada = User(pk=1)
+    ada.save()
+    for _ in range(SESSIONS_A_MINUTE + 1):
+        with FakePolar().installed() as polar:
+            order = polar.add_order(polar.add_customer(external_id=str(ada.pk)), invoice=True)
+            assert polar.download(CustomerPortal(ada).invoice(order.id).url).status == 200
+            assert polar.count("POST", "customer-sessions") == 1
 
 
 def test_in_process_response_can_be_read_as_a_stream(fake_polar: FakePolar) -> None:

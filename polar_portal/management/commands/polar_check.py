@@ -1,4 +1,4 @@
-"""`manage.py polar_check`: is this installation sound? `docs/commands.md` tells what each row means."""
+"""`manage.py polar_check`: is this installation sound? `docs/reference/commands.md` tells what each row means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`manage.py polar_clear_expired`: delete what has served its time. `docs/commands.md` tells when to run it."""
+"""`manage.py polar_clear_expired`: delete what has served its time.
+
+`docs/reference/commands.md` tells when to run it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`manage.py polar_sync_orders`: fill the mirror of orders from Polar. `docs/commands.md` tells when to run it."""
+"""`manage.py polar_sync_orders`: fill the mirror of orders from Polar.
+
+`docs/reference/commands.md` tells when to run it.
+"""
 
 from __future__ import annotations
 
