@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -114,3 +115,15 @@ def asked(polar: FakePolar) -> list[str]:
         f"{call.method} {short.get(name := call.path.rstrip('/').rsplit('/', 1)[-1], 'order' if '-' in name else name)}"
         for call in polar.calls
     ]
+
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is built for an index."""
+    build = pytest.importorskip(
+        "hatchling.builders.wheel", reason="hatchling, which builds the wheel, is not installed"
+    )
+    return Path(next(build.WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")))))
