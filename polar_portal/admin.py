@@ -120,7 +120,7 @@ class InvoiceActionMixin(ModelAdmin):
             raise OrderNotFound("This is no order's id.")
         address = reverse(f"{self.admin_site.name}:{self._polar_invoice_name}", args=[order_id])
         try:
-            if request.POST.get("generate") == "1":
+            if "generate" in request.POST:
                 portal.generate_invoice(order_id)
                 return Redirect(f"{address}?waiting=0", status=303)
             portal.require("invoice", order_id)
@@ -139,7 +139,7 @@ class InvoiceActionMixin(ModelAdmin):
         rows = [(str(pk), _as_uuid(polar_order_id)) for pk, polar_order_id in chosen]
         known = {order.pk: order for order in _known([order_id for _pk, order_id in rows if order_id])}
         missing = sum(_misses_invoice(known[order_id]) for _pk, order_id in rows if order_id in known)
-        if missing and "generate" not in request.POST:
+        if missing and not {"generate", "without"} & request.POST.keys():
             text = ngettext(
                 "%(missing)d of the %(count)d selected orders has no invoice yet.",
                 "%(missing)d of the %(count)d selected orders have no invoice yet.",
@@ -155,7 +155,7 @@ class InvoiceActionMixin(ModelAdmin):
         return zip_response(
             request,
             [Row(pk, order_id, known[order_id].number if order_id in known else "") for pk, order_id in rows],
-            generate=request.POST.get("generate") == "1",
+            generate="generate" in request.POST,
         )
 
     def _ask_first(self, request: HttpRequest, pks: Sequence[Any], context: dict[str, Any]) -> HttpResponse:
