@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
 
-.PHONY: help demo test faults services bench docs check clean
+.PHONY: help demo test matrix faults services bench docs check clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ demo: $(VENV)/.installed-example  ## Run the shop with an embedded Polar on 127.
 
 test: $(VENV)/.installed-test  ## Run the tests, with coverage
 	$(BIN)/python -m pytest --cov
+
+# Pythons that are on the PATH, or that pyenv keeps. One cell: `.venv/bin/nox -s "tests(3.12-django6.0)"`.
+matrix: $(VENV)/.installed-nox  ## Test the built package on each Python of this machine with each Django
+	$(BIN)/python -m nox
 
 faults: $(VENV)/.installed-test  ## Play every way in which Polar can fail, and print the table
 	$(BIN)/python -m pytest tests/faults -x -q
@@ -46,7 +50,7 @@ check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
 	$(BIN)/python manage.py makemigrations --check --settings tests.settings
 
 clean:  ## Remove the virtual environments and what tools left behind
-	rm -rf .venv .venv-* $(VENV) build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* $(VENV) build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
 
 # The stamps say what is installed, and are older than pyproject.toml when that has changed.
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/.made

@@ -53,7 +53,7 @@ def rows(quick: bool) -> list[Row]:
 def zip_of(port: int, cookie: str, orders: list[str]) -> float:
     """Have a zip made; give the seconds until its last byte."""
     started = time.perf_counter()
-    fields = [("action", "download_invoices"), ("csrfmiddlewaretoken", "0" * 32), ("generate", "0")]
+    fields = [("action", "download_invoices"), ("csrfmiddlewaretoken", "0" * 32), ("without", "1")]
     body = urllib.parse.urlencode(fields + [("_selected_action", order) for order in orders])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     headers = {

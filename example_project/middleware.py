@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+POLICY = "default-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
 
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
@@ -15,7 +17,7 @@ def content_security_policy(
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response.headers.setdefault("Content-Security-Policy", "default-src 'self'; form-action 'self'")
+        response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
 
     return middleware

@@ -1,4 +1,6 @@
-"""Settings of the shop. The only place that reads the environment; `.env.example` explains each variable."""
+"""Settings of the shop, as it would be in production. The only place that reads the environment; `.env.example` beside
+manage.py explains each variable.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ if (BASE_DIR / ".env").is_file():
     env.read_env(BASE_DIR / ".env")
 
 DEBUG = env.bool("DEBUG", default=False)
+HTTPS = env.bool("HTTPS", default=not DEBUG)
 # Without one of your own, a new one at each start: everybody is signed out, but nobody else knows it.
 SECRET_KEY = env.str("SECRET_KEY", default="") or get_random_secret_key()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"])
@@ -56,7 +59,9 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+# IMMEDIATE: of two that write to SQLite at once, the second one waits instead of failing.
+SQLITE = f"sqlite:///{BASE_DIR / 'db.sqlite3'}?transaction_mode=IMMEDIATE"
+DATABASES = {"default": env.db("DATABASE_URL", default=SQLITE)}
 CACHES = {"default": env.cache("CACHE_URL", default="locmemcache://")}
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -69,16 +74,31 @@ LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "shop:purchase_list"
 LOGOUT_REDIRECT_URL = "shop:home"
 
+# Cookies travel by https alone, and whoever comes by http is sent there. Middleware adds the Content-Security-Policy.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=3600) if HTTPS else 0
+if env.bool("BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 # What failed at Polar and why is one line of a `polar_portal.*` logger, never with a token or an address in it.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"polar_portal": {"handlers": ["console"], "level": "INFO"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        # Instead of Django's own handlers, which are silent without DEBUG and would send an e-mail for each 5xx.
+        "django": {"handlers": [], "level": "INFO"},
+        "example_project": {"level": LOG_LEVEL},
+        "polar_portal": {"level": LOG_LEVEL},
+    },
 }
 
 POLAR_ACCESS_TOKEN = env.str("POLAR_ACCESS_TOKEN", default="")
@@ -86,5 +106,10 @@ POLAR_ACCESS_TOKEN = env.str("POLAR_ACCESS_TOKEN", default="")
 POLAR_SERVER = env.str("POLAR_SERVER", default="sandbox")
 POLAR_BASE_URL = env.str("POLAR_BASE_URL", default="")
 POLAR_WEBHOOK_SECRET = env.list("POLAR_WEBHOOK_SECRET", default=[])
-# The sandbox is where this shop belongs, whatever DEBUG says.
-SILENCED_SYSTEM_CHECKS = ["polar_portal.W003"]
+SILENCED_SYSTEM_CHECKS = [
+    # The sandbox is where this shop belongs, whatever DEBUG says.
+    "polar_portal.W003",
+    # HSTS for all subdomains, and in the browsers' own list: that is for whoever owns the whole domain to decide.
+    "security.W005",
+    "security.W021",
+]

@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from uuid import UUID
@@ -136,3 +137,15 @@ def signed(polar: FakePolar, body: bytes) -> tuple[bytes, dict[str, str]]:
     """A genuine delivery of any bytes at all."""
     with mock.patch("polar_portal.testing.fake.dump", return_value=body):
         return polar.webhook("any")
+
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is built for an index."""
+    build = pytest.importorskip(
+        "hatchling.builders.wheel", reason="hatchling, which builds the wheel, is not installed"
+    )
+    return Path(next(build.WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")))))

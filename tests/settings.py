@@ -12,7 +12,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "polar_portal",
-    "example_project.shop",
+    "tests.shop.QuietShop",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -147,7 +147,7 @@ class Page:
         """Press a button of the page, by its text."""
         assert self.response.text.count("<form") == 2, "one is Django's own, to sign out"
         form = self.response.text.split('<form method="post">')[1].split("</form>")[0]
-        name, value = re.findall(rf'name="(\w+)" value="(\w+)">{button}</button>', form)[0]
+        name, value = re.findall(rf'type="submit".* name="(\w+)" value="({button})"', form)[0]
         fields: dict[str, Any] = {}
         for field, hidden in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form):
             fields.setdefault(field, []).append(hidden)

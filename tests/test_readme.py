@@ -61,29 +61,6 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
     return result.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    build = pytest.importorskip(
-        "hatchling.builders.wheel", reason="hatchling, which builds the wheel, is not installed"
-    )
-    folder = tmp_path_factory.mktemp("wheel")
-    return Path(next(build.WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])))
-
-
-def test_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    for needed in (
-        "polar_portal/py.typed",
-        "polar_portal/migrations/0001_initial.py",
-        "polar_portal/templates/polar_portal/base.html",
-        "polar_portal/templates/admin/polar_portal/ready.html",
-        "polar_portal/static/polar_portal/polar_portal.css",
-        "polar_portal/testing/plugin.py",
-    ):
-        assert needed in names
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"polar_portal"}
-
-
 def test_a_bare_project_shows_the_button_by_the_readmes_steps(wheel: Path, tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(installed)

@@ -8,6 +8,7 @@ app_name = "shop"
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("thanks/", views.thanks, name="thanks"),
     path("purchases/", views.purchase_list, name="purchase_list"),
     path("purchases/<int:pk>/", views.purchase_detail, name="purchase_detail"),
 ]

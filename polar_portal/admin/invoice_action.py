@@ -102,7 +102,7 @@ class InvoiceActionMixin(ModelAdmin):
             raise OrderNotFound("This is no order's id.")
         address = reverse(f"{self.admin_site.name}:{self._polar_invoice_name}", args=[order_id])
         try:
-            if request.POST.get("generate") == "1":
+            if "generate" in request.POST:
                 portal.generate_invoice(order_id)
                 return Redirect(f"{address}?waiting=0", status=303)
             portal.require("invoice", order_id)
@@ -124,7 +124,7 @@ class InvoiceActionMixin(ModelAdmin):
         known = mirror.known([order_id for _pk, order_id in rows if order_id])
         orders = [known[order_id] for _pk, order_id in rows if order_id in known]
         missing = sum(order.may_have_invoice and not order.is_invoice_generated for order in orders)
-        if missing and "generate" not in request.POST:
+        if missing and not {"generate", "without"} & request.POST.keys():
             text = ngettext(
                 "%(missing)d of the %(count)d selected orders has no invoice yet.",
                 "%(missing)d of the %(count)d selected orders have no invoice yet.",
@@ -140,7 +140,7 @@ class InvoiceActionMixin(ModelAdmin):
         return zip_response(
             request,
             [Row(pk, order_id, known[order_id].number if order_id in known else "") for pk, order_id in rows],
-            generate=request.POST.get("generate") == "1",
+            generate="generate" in request.POST,
         )
 
     def _ask_first(self, request: HttpRequest, pks: Sequence[Any], context: dict[str, Any]) -> HttpResponse:

@@ -30,25 +30,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @contextmanager
-def started(*command: str) -> Iterator[subprocess.Popen[str]]:
+def started(*command: str, log: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("POLAR_", "DJANGO_"))}
-    with subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    with (
+        Path(log or os.devnull).open("w", encoding="utf-8") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as process,
+    ):
         yield process
 
 
 # Of the package, not of the session: while Playwright runs, Django refuses the other tests their database.
 @pytest.fixture(scope="package")
-def demo() -> Iterator[str]:
+def demo_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the demo's window would show."""
+    return tmp_path_factory.mktemp("demo") / "log"
+
+
+@pytest.fixture(scope="package")
+def demo(demo_log: Path) -> Iterator[str]:
     """The address of the demo's shop; it runs until the tests have ended, and then on request."""
-    with started("example_project.demo", "--port", "0") as process:
+    with started("example_project.demo", "--port", "0", log=demo_log) as process:
         try:
             assert process.stdout is not None
             for line in process.stdout:

@@ -31,10 +31,11 @@ def main() -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="polar-portal-stage-"))
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "example_project.settings",
-            "DATABASE_URL": f"sqlite:///{quote(folder)}/stage.sqlite3",
+            "DATABASE_URL": f"sqlite:///{quote(folder)}/stage.sqlite3?transaction_mode=IMMEDIATE",
             "CACHE_URL": "locmemcache://",
             "ALLOWED_HOSTS": "127.0.0.1",
             "DEBUG": "False",
+            "HTTPS": "False",
         }
         polar = FakePolar(name="Leaf and Kettle")
         polar.render_seconds = RENDERING
@@ -107,6 +108,7 @@ class Director:
                 product_name=order.product.name,
                 amount=order.total_amount,
                 currency=order.currency,
+                status=order.status,
                 polar_order_id=order.id,
                 created_at=order.created_at,
             )

@@ -217,19 +217,24 @@ def look_at(name: str, arrange: Arrange, stage: Stage, profile: BrowserContext, 
         page.goto(stage.address + address.format(*somebody.orders))
 
     arrange(page, stage, visit)
+    examine(page, pictures and str(Path(pictures) / name))
+    page.close()
+
+
+def examine(page: Page, picture: str | None = None) -> None:
+    """Look at a page wide and narrow, light and dark. picture: how the names of its pictures begin."""
     page.evaluate(AXE_SCRIPT)
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
         for width in (WIDE, NARROW):
             page.set_viewport_size({"width": width, "height": 800})
-            if pictures:
-                page.screenshot(path=Path(pictures) / f"{name}-{width}-{scheme}.png", full_page=True)
+            if picture:
+                page.screenshot(path=f"{picture}-{width}-{scheme}.png", full_page=True)
             # Nothing is wider than the screen, so that nobody has to scroll in two directions (WCAG 1.4.10).
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         rules = {"runOnly": WCAG_22_AA} if scheme == "light" else {"runOnly": {"type": "rule", "values": OF_COLOURS}}
         found = AxeResults(page.evaluate("options => axe.run(options)", {**rules, "resultTypes": ["violations"]}))
         assert found.violations_count == 0, found.generate_report()
-    page.close()
 
 
 def test_pages_speak_the_browsers_language(own_look: Stage, browser: Browser) -> None:

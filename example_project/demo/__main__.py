@@ -15,9 +15,8 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import timedelta
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import django
@@ -25,38 +24,15 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.test import override_settings
-from django.utils import timezone
+from django.urls import reverse
 
+from example_project.demo import people
+from example_project.demo.deliveries import delivering
+from example_project.demo.people import ACCOUNTS, PASSWORD
 from polar_portal.conf import conf
-from polar_portal.testing import FakePolar
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-PASSWORD = "demo"
-
-ACCOUNTS = {
-    "ada": "a customer with orders of every status",
-    "bob": "another customer",
-    "carol": "not known to Polar: her checkout was made without external_customer_id",
-    "sam": "staff, may look at purchases, orders and webhook deliveries, and download invoices",
-    "admin": "staff, may do everything",
-}
-
-#: Whose; what (and what is special about it); for how many cents; what `FakePolar.add_order` is told. The newest first.
-ORDERS: list[tuple[str, str, int, dict[str, Any]]] = [
-    ("ada", "Earl Grey (paid, invoice ready)", 1200, {"invoice": True}),
-    ("ada", "Sencha (paid, invoice not made yet)", 1600, {}),
-    ("ada", "Oolong (paid, no billing details)", 1900, {"billing_name": None, "billing_address": None}),
-    ("ada", "Tea of the month (pending)", 900, {"status": "pending"}),
-    ("ada", "Teapot (refunded)", 4800, {"status": "refunded", "invoice": True}),
-    ("ada", "Six cups (partially refunded)", 3600, {"status": "partially_refunded", "invoice": True}),
-    ("ada", "Kettle (void)", 7200, {"status": "void"}),
-    ("ada", "Tea strainer (draft)", 600, {"status": "draft"}),
-    ("bob", "Darjeeling (paid, invoice ready)", 1400, {"invoice": True}),
-    ("bob", "Tea of the month (paid, invoice not made yet)", 900, {}),
-    ("carol", "Rooibos (paid, invoice ready)", 1100, {"invoice": True}),
-]
 
 
 def main() -> int:
@@ -86,11 +62,13 @@ def serve(port: int, stack: ExitStack) -> None:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="polar-portal-demo-"))
     # These go before the developer's own environment and .env. Without DEBUG, error pages are the shop's own.
     os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "example_project.settings",
-        "DATABASE_URL": f"sqlite:///{quote(folder)}/demo.sqlite3",
+        "DJANGO_SETTINGS_MODULE": "example_project.demo.settings",
+        "DATABASE_URL": f"sqlite:///{quote(folder)}/demo.sqlite3?transaction_mode=IMMEDIATE",
         "CACHE_URL": "locmemcache://",
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "DEBUG": "False",
+        "HTTPS": "False",
+        "LOG_LEVEL": "DEBUG",
     }
     django.setup()
     try:
@@ -102,13 +80,17 @@ def serve(port: int, stack: ExitStack) -> None:
 
     call_command("migrate", verbosity=0)
     users = add_users()
-    explanation = with_polar(users, address) if settings.POLAR_ACCESS_TOKEN else with_a_polar_of_its_own(users, stack)
+    if settings.POLAR_ACCESS_TOKEN:
+        explanation = with_polar(users, address)
+    else:
+        explanation = with_a_polar_of_its_own(users, address, stack)
 
     # Both need Django to be set up.
     from django.contrib.staticfiles.handlers import StaticFilesHandler
     from django.core.wsgi import get_wsgi_application
 
     server.set_app(StaticFilesHandler(get_wsgi_application()))
+    stack.callback(server.server_close)  # first of all, so that nobody waits for a delivery that is not taken any more
     say(
         f"\nThe shop is at {address}/ and its admin at {address}/admin/\n"
         f"The password is always: {PASSWORD}\n\n{explanation}\n\nCtrl-C ends it.\n\n"
@@ -116,18 +98,21 @@ def serve(port: int, stack: ExitStack) -> None:
     server.serve_forever()
 
 
-def with_a_polar_of_its_own(users: dict[str, User], stack: ExitStack) -> str:
-    """Start a Polar in this process, have the shop talk to it, and return what to tell about it."""
-    polar = FakePolar(name="Leaf and Kettle")
+def with_a_polar_of_its_own(users: dict[str, User], address: str, stack: ExitStack) -> str:
+    """Start a Polar in this process, have the two talk to each other, and return what to tell about it."""
+    polar = people.polar
     base_url = stack.enter_context(polar.serve())
     ours = override_settings(
         POLAR_ACCESS_TOKEN=polar.access_token, POLAR_BASE_URL=base_url, POLAR_WEBHOOK_SECRET=polar.webhook_secret
     )
     stack.enter_context(ours)
-    add_orders(polar, users)
-    call_command("polar_sync_orders", verbosity=0)  # so that the admin has them too
+    people.add_customers(users)
+    people.add_orders(users)
+    call_command("polar_sync_orders", verbosity=0)  # so that the admin has them at once
+    stack.enter_context(delivering(polar, address + reverse("polar_portal:webhook")))
     return (
         f"Sign in as one of these:\n\n{table(ACCOUNTS)}\n\n"
+        f"See what can go wrong at {address}{reverse('demo:what_can_go_wrong')}\n\n"
         "It runs on a Polar of its own. Nothing leaves this computer, nothing is kept."
     )
 
@@ -145,8 +130,8 @@ def with_polar(users: dict[str, User], address: str) -> str:
         f"It talks to Polar at {conf.POLAR_BASE_URL} and begins without purchases.\n"
         "Make a checkout for one of these users, with this external_customer_id:\n\n"
         f"{table({name: user.pk for name, user in users.items()})}\n\n"
-        "Pay it, sign in as admin, and add a purchase with the order's id; it is forgotten at the end:\n"
-        f"{address}/admin/shop/purchase/add/"
+        "Pay it, sign in as that user, and come back from the checkout:\n"
+        f"{address}{reverse('shop:thanks')}"
     )
 
 
@@ -161,35 +146,6 @@ def add_users() -> dict[str, User]:
     may = ["view_purchase", "view_order", "view_webhookdelivery", "download_invoice"]
     users["sam"].user_permissions.set(Permission.objects.filter(codename__in=may))
     return users
-
-
-def add_orders(polar: FakePolar, users: dict[str, User]) -> None:
-    """Make the customers and their orders at Polar, and the shop's purchases that belong to them."""
-    from example_project.shop.models import Purchase
-
-    customers = {
-        "ada": polar.add_customer(str(users["ada"].pk), name="Ada Lovelace"),
-        "bob": polar.add_customer(str(users["bob"].pk), name="Bob Ross"),
-        "carol": polar.add_customer(None, name="Carol Shaw"),
-    }
-    now = timezone.now()
-    # The oldest first, as they would have come; their numbers follow.
-    for age, (name, title, price, more) in reversed(list(enumerate(ORDERS, start=1))):
-        product, created_at, tax = title.split(" (")[0], now - timedelta(days=9 * age), price // 6
-        order = polar.add_order(
-            customers[name], product=product, amount=price - tax, tax_amount=tax, created_at=created_at, **more
-        )
-        Purchase.objects.create(
-            user=users[name],
-            product_name=title,
-            amount=order.total_amount,
-            currency=order.currency,
-            polar_order_id=order.id,
-            created_at=created_at,
-        )
-    Purchase.objects.create(
-        user=users["ada"], product_name="Tea tasting (paid in cash, no order at Polar)", amount=2500
-    )
 
 
 def table(rows: Mapping[str, object]) -> str:

@@ -1,0 +1,72 @@
+"""The tests on each Python with each Django, on the package as it is installed.
+
+`make matrix` runs all of it; `nox --list` names the cells, and one runs by its name: `nox -s "tests(3.13-django6.1)"`.
+Pythons that this machine does not have are named and left out. What follows `--` goes to pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+# Those that pyenv keeps, also where its `pyenv global` does not name them.
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+os.environ["PATH"] = os.pathsep.join([*(str(each / "bin") for each in sorted(PYENV.glob("3.*"))), os.environ["PATH"]])
+
+#: From 6.0 on Django needs Python 3.12. The oldest and the newest pair come first, and run the whole suite: what breaks
+#: with a version breaks at one of these ends. Those between run what touches Django and Python most.
+CELLS = [
+    ("3.10", "5.2"),
+    ("3.13", "6.1"),
+    ("3.11", "5.2"),
+    ("3.12", "5.2"),
+    ("3.12", "6.0"),
+    ("3.12", "6.1"),
+    ("3.13", "5.2"),
+    ("3.13", "6.0"),
+]
+WHOLE = CELLS[:2]
+#: Not those with a browser, nor the faults, which `make test` runs: they take minutes, and find what no version causes.
+ALL = ["tests", "--ignore=tests/browser", "--ignore=tests/faults"]
+#: Views, admin, checks, commands, models, templates, packaging and hosts. Not Polar's wire (`tests/api`), who may do
+#: what (`tests/security`) and the fake (`tests/testing`): they ask least of Django and of what is new in Python.
+SURFACE = [*map(str, sorted(Path("tests").glob("test_*.py"))), "tests/hosts"]
+
+
+@nox.session
+@nox.parametrize("python,django", [nox.param(*cell, id="{}-django{}".format(*cell)) for cell in CELLS])
+def tests(session: nox.Session, django: str) -> None:
+    """Run the tests of one cell."""
+    whole = (session.python, django) in WHOLE
+    # The group `lint` for mypy, which checks the host project of tests/typing.
+    session.install("--quiet", "--group", "lint" if whole else "test")
+    built = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "hatchling", "build", "-t", "wheel", "-d", str(built), silent=True)
+    session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "django-polar-portal")
+    session.install("--quiet", f"django=={django}.*", *map(str, built.glob("*.whl")))
+    tree = copy_with_the_installed_package(session)
+    session.chdir(tree)
+    session.run("python", "-m", "pytest", "-q", *(session.posargs or (ALL if whole else SURFACE)))
+
+
+def copy_with_the_installed_package(session: nox.Session) -> Path:
+    """Copy the tree, with a link to the installed package instead of the package: what the wheel lacks is missed."""
+    here, tree = Path(__file__).parent, Path(session.create_tmp()) / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir()
+    for each in here.iterdir():
+        if each.is_file():
+            shutil.copy(each, tree)
+        elif each.name in {"benchmarks", "docs", "example_project", "tests"}:
+            shutil.copytree(each, tree / each.name, ignore=shutil.ignore_patterns("__pycache__"))
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    installed = session.run("python", "-c", where, silent=True, log=False)
+    (tree / "polar_portal").symlink_to(Path(str(installed).strip()) / "polar_portal")
+    return tree
