@@ -435,6 +435,39 @@ def test_the_second_cache_is_a_cache(settings: Any) -> None:
     assert not ids & {"polar_portal.E005", "polar_portal.W002", "polar_portal.W005"}
 
 
+KEYS = "docs/howto/rotating-keys.md"
+
+
+def test_sessions_go_on_when_a_key_is_rotated_as_the_page_says(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer
+) -> None:
+    for _ in range(2):
+        fake_polar.add_order(ada_at_polar, invoice=True)
+    first, second = fake_polar.orders
+    CustomerPortal(ada).invoice(first)
+    monkeypatch.setenv("OLD_SECRET_KEY", settings.SECRET_KEY)
+    monkeypatch.setenv("SECRET_KEY", "another one")
+    rotated = run(snippet(KEYS, "SECRET_KEY_FALLBACKS"))
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = rotated["SECRET_KEY"], rotated["SECRET_KEY_FALLBACKS"]
+    settings.POLAR_ACCESS_TOKEN = fake_polar.access_token = "polar_oat_the_second"
+    CustomerPortal(ada).invoice(first)
+    CustomerPortal(ada).invoice(second)
+    assert fake_polar.count("POST", "/v1/customer-sessions/") == 1
+
+
+def test_both_webhook_secrets_are_believed_while_they_are_rotated(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, client: Client, db: None
+) -> None:
+    old, new = FakePolar(), FakePolar()
+    monkeypatch.setenv("POLAR_WEBHOOK_SECRET", new.webhook_secret)
+    monkeypatch.setenv("OLD_POLAR_WEBHOOK_SECRET", old.webhook_secret)
+    settings.POLAR_WEBHOOK_SECRET = run(snippet(KEYS, "OLD_POLAR_WEBHOOK_SECRET"))["POLAR_WEBHOOK_SECRET"]
+    for polar in (old, new, FakePolar()):
+        body, headers = polar.webhook("customer.created", polar.add_customer("1"))
+        answer = client.post("/billing/webhook/", body, content_type="application/json", headers=headers)
+        assert answer.status_code == (204 if polar in (old, new) else 403)
+
+
 STRICT = "docs/howto/strict-settings.md"
 
 
