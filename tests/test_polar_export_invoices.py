@@ -739,7 +739,7 @@ def test_neither_summary_nor_log_nor_terminal_holds_a_secret(
 
 
 def test_docs_tell_every_option_and_column() -> None:
-    docs = (Path(__file__).parent.parent / "docs" / "commands.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parent.parent / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     docs = docs.split("## polar_export_invoices")[1].split("\n## ")[0]
     parser = CommandParser()
     polar_export_invoices.Command().add_arguments(parser)
