@@ -18,7 +18,6 @@ project = "polar_portal"
 author = "the polar_portal contributors"
 release = version = __version__
 
-myst_enable_extensions = ["tasklist"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 # A link to a heading of another page, by the name that GitHub gives it too.
@@ -40,6 +39,8 @@ html_theme = "furo"
 html_title = "polar_portal"
 html_copy_source = False
 html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["phone.css"]
 html_use_index = False
 
 
