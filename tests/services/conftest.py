@@ -43,10 +43,6 @@ def caches(*names: str) -> list[str]:
 needs_database = pytest.mark.needs_database
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs_database: runs on each database in turn, with `make services`")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave them out where `make services` has set up no database; skip them where its server does not answer."""
     needing = [item for item in items if item.get_closest_marker("needs_database")]
