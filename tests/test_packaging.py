@@ -104,7 +104,7 @@ def test_classifiers_tell_the_pythons_and_djangos_that_are_tested(metadata: Meta
 
 def test_no_link_of_the_description_leads_to_a_file_beside_it(metadata: Metadata) -> None:
     description = metadata.description or ""
-    links = re.findall(r'\]\(([^)]+)\)|(?:src|href)="([^"]+)"', description)
+    links = re.findall(r'\]\(([^)]+)\)|(?:src|srcset|href)="([^"]+)"', description)
     led = [link for each in links for link in each if link]
     assert [link for link in led if not link.startswith(("https://", "#"))] == []
     # They lead to files that there are.
