@@ -6,13 +6,16 @@ PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
 
-.PHONY: help demo test matrix faults services bench docs check clean
+.PHONY: help demo pictures test matrix faults services bench docs check clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-example  ## Run the shop with an embedded Polar on 127.0.0.1:8000 (PORT=… for another port)
 	@$(BIN)/python -m example_project.demo --port $(PORT)
+
+pictures: $(VENV)/.installed-test  ## Take the README's pictures from the demo, with Chromium
+	@$(BIN)/python -m example_project.demo.pictures docs/images
 
 test: $(VENV)/.installed-test  ## Run the tests, with coverage
 	$(BIN)/python -m pytest --cov

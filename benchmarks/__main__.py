@@ -1,6 +1,6 @@
 """Every figure of the table: `make bench`, or
 
-python -m benchmarks [--quick] [warm calls cold startup crowd growth export webhooks]
+python -m benchmarks [--quick] [warm calls cold startup crowd growth export webhooks sizes]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ TITLES = {
     "growth": "6. Growth",
     "export": "7. A zip of 200 invoices",
     "webhooks": "8. Webhook deliveries",
+    "sizes": "9. What is kept",
 }
 
 

@@ -176,7 +176,7 @@ class Conf:
     @property
     def secret_keys(self) -> list[Secret]:
         """Django's SECRET_KEY, then its SECRET_KEY_FALLBACKS."""
-        keys: list[Any] = [settings.SECRET_KEY, *_read("SECRET_KEY_FALLBACKS", [])]  # Django takes bytes as well
+        keys: list[Any] = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]  # Django takes bytes as well
         return [Secret(key) for key in keys]
 
     @property

@@ -9,15 +9,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from example_project.demo import deliveries
+from polar_portal.testing import FakePolar
 
 ROOT = Path(__file__).parent.parent
 
@@ -133,8 +138,9 @@ def test_it_sells_delivers_and_ends(demo: Demo, number: int, tmp_path: Path) -> 
 
 
 def test_a_delivery_tells_that_an_invoice_is_made(demo: Demo) -> None:
-    assert demo.post("/demo/what-can-go-wrong/", "/demo/what-can-go-wrong/being-prepared/")[0] == 202
-    number = re.search(r"orders/([0-9a-f-]{36})/invoice/", demo.log.read_text(encoding="utf-8"))
+    status, page = demo.post("/demo/what-can-go-wrong/", "/demo/what-can-go-wrong/being-prepared/")
+    assert status == 202
+    number = re.search(r'data-polar-waiting="/billing/orders/([0-9a-f-]{36})/invoice/"', page)
     assert number
     # The customer has closed the page: nobody asks Polar.
     sign_in(demo, "admin")
@@ -190,3 +196,41 @@ def test_a_taken_port_is_told() -> None:
         )
     assert result.returncode == 1
     assert f"can't use port {port}" in result.stderr
+
+
+def test_a_refused_delivery_comes_again_and_none_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(deliveries, "RETRY_AFTER", 0.01)
+    answers = iter([503, 204, 302, 204])
+    taken: list[tuple[str, int]] = []
+    all_taken = threading.Event()
+
+    class Shop(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            taken.append((self.headers["webhook-id"], status := next(answers, 500)))
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+            if len(taken) == 4:
+                all_taken.set()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    polar = FakePolar()
+    polar.add_order(polar.add_customer())
+    first, second = (event.id for event in polar.events)
+    with HTTPServer(("127.0.0.1", 0), Shop) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        with deliveries.delivering(polar, f"http://127.0.0.1:{server.server_port}/"):
+            assert all_taken.wait(30)
+        server.shutdown()
+        thread.join()
+    assert taken[:4] == [(first, 503), (first, 204), (second, 302), (second, 204)]
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        "customer.created was answered with 503",
+        "order.created was answered with 302",
+    ]

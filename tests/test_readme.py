@@ -117,6 +117,15 @@ def test_python_snippets_compile_and_import() -> None:
                 exec(line)  # noqa: S102 - our own README
 
 
+def test_pictures_are_there_light_and_dark_and_quick_to_load() -> None:
+    told = re.findall(r'(?:src|srcset)="(docs/images/[\w-]+\.png)"', README)
+    assert sorted(told) == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "images").glob("*.png"))
+    for name in told:
+        picture = (ROOT / name).read_bytes()
+        assert len(picture) < 200_000, name
+        assert int.from_bytes(picture[16:20], "big") >= 1280, f"{name} is blurred on a sharp screen"
+
+
 def test_settings_are_told_with_their_defaults() -> None:
     told = dict(re.findall(r"^\| `(POLAR_\w+)` \| (.*?) \|", README, re.MULTILINE))
     assert told.keys() == {name for name in vars(Conf) if name.startswith("POLAR_")}

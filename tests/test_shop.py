@@ -228,6 +228,14 @@ def test_a_proxys_word_on_https_is_taken_only_when_asked_for() -> None:
     assert with_settings(code, **PRODUCTION, BEHIND_PROXY="True") == "('HTTP_X_FORWARDED_PROTO', 'https')\n"
 
 
+def test_no_template_needs_what_the_policy_forbids() -> None:
+    templates = [*(ROOT / "example_project").rglob("*.html")]
+    assert len(templates) > 10
+    for path in templates:
+        source = path.read_text(encoding="utf-8")
+        assert not re.search(r"<style|<script(?! src)|\bstyle=|\bon\w+=|https?://", source), path
+
+
 def test_every_page_has_the_policy(settings: Settings, client: Client) -> None:
     settings.MIDDLEWARE = ["example_project.middleware.content_security_policy", *settings.MIDDLEWARE]
     assert client.get("/sign-in/")["Content-Security-Policy"] == POLICY

@@ -13,8 +13,9 @@ from polar_portal.testing import FakePolar
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks for something new, and for one delivery.
+#: Seconds between two looks for something new, after a failure, and for one delivery.
 LOOK_EVERY = 0.2
+RETRY_AFTER = 5
 TIMEOUT = 10
 
 
@@ -32,11 +33,11 @@ def delivering(polar: FakePolar, address: str) -> Iterator[None]:
 
 
 def _deliver(polar: FakePolar, address: str, ended: threading.Event) -> None:
-    delivered = 0
+    delivered, pause = 0, LOOK_EVERY
     with requests.Session() as session:
         session.trust_env = False  # no proxy between the two: both are in this process
-        while not ended.wait(LOOK_EVERY):
-            polar.settle()  # its documents are ready when somebody looks
+        while not ended.wait(pause):
+            pause = LOOK_EVERY
             for event in polar.events[delivered:]:
                 if ended.is_set():
                     return
@@ -47,6 +48,7 @@ def _deliver(polar: FakePolar, address: str, ended: threading.Event) -> None:
                 except requests.RequestException as error:
                     outcome = type(error).__name__
                 if not outcome.startswith("2"):
-                    logger.warning("The delivery of %s was answered with %s; it is tried again.", event.type, outcome)
+                    logger.warning("%s was answered with %s, and is delivered again in a moment.", event.type, outcome)
+                    pause = RETRY_AFTER
                     break
                 delivered += 1

@@ -83,7 +83,10 @@ def add_orders(users: dict[str, User]) -> None:
                 polar_customer_id=order.customer.id,
                 created_at=order.created_at,
             )
-    Purchase.objects.create(user=users["ada"], product_name="Tea tasting, paid in cash", amount=2500)
+    long_ago = now - timedelta(days=150)
+    Purchase.objects.create(
+        user=users["ada"], product_name="Tea tasting, paid in cash", amount=2500, created_at=long_ago
+    )
 
 
 def add_order(name: str, product: str, price: int, **more: Any) -> FakeOrder:

@@ -69,7 +69,7 @@ class Organization:
         self.customers: dict[uuid.UUID, FakeCustomer] = {}
         self.orders: dict[uuid.UUID, FakeOrder] = {}
         self.sessions: dict[str, Session] = {}
-        self.events: list[Event] = []
+        self._events: list[Event] = []
         self.store = Store()
         self._products: dict[str, FakeProduct] = {}
         self._jobs = Jobs()
@@ -340,6 +340,12 @@ class Organization:
         """Return the JSON of this organization, as customers' orders have it."""
         return bodies.organization_body(self.id, self.name, self.slug, self.created_at, member_model=self.member_model)
 
+    @property
+    def events(self) -> list[Event]:
+        """What webhooks would have been sent by now, oldest first."""
+        self._settle()
+        return self._events
+
     # Inside
 
     def _settle(self) -> None:
@@ -409,7 +415,7 @@ class Organization:
         self._emit(event_type, self.merchant_order_body(order), at)
 
     def _emit(self, event_type: str, data: bodies.Body, at: datetime) -> None:
-        self.events.append(Event(id=str(uuid.uuid4()), type=event_type, timestamp=at, data=data))
+        self._events.append(Event(id=str(uuid.uuid4()), type=event_type, timestamp=at, data=data))
 
 
 def _make_access_token() -> str:

@@ -39,15 +39,26 @@ def caches(*names: str) -> list[str]:
     return [name for name in names if first or name == "database"]
 
 
-def _without_database() -> str:
+#: For tests that use the database, and processes that share it, as `make services` sets them up.
+needs_database = pytest.mark.needs_database
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave them out where `make services` has set up no database; skip them where its server does not answer."""
+    needing = [item for item in items if item.get_closest_marker("needs_database")]
     server: Server | str | None = getattr(settings, "DATABASE_SERVER", "")
     if server == "":
-        return "runs on each database in turn, with `make services`"
-    return server.missing if isinstance(server, Server) else ""
+        items[:] = [item for item in items if item not in needing]
+        config.hook.pytest_deselected(items=needing)
+    elif isinstance(server, Server) and server.missing:
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason=server.missing))
 
 
-#: For tests that use the database, and processes that share it, as `make services` sets them up.
-needs_database = pytest.mark.skipif(bool(_without_database()), reason=_without_database())
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left_out = terminalreporter.stats.get("deselected", [])
+    if number := sum(bool(item.get_closest_marker("needs_database")) for item in left_out):
+        terminalreporter.write_line(f"{number} tests of tests/services run on each database, with `make services`.")
 
 
 @contextmanager

@@ -79,7 +79,9 @@ def invoice(request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
         return HttpResponse(", ".join(reasons))
     except (PolarError, PolarMisconfigured) as failure:
         code: str = failure.code
-        return HttpResponse(f"{code}: {failure}", status=failure.status)
+        level: int = failure.log_level
+        told_before: bool = failure.remembered
+        return HttpResponse(f"{code}: {failure} {level} {told_before}", status=failure.status)
     else:
         return HttpResponseRedirect(lead(document))
     return HttpResponseRedirect(reverse("polar_portal:invoice", args=[polar_order_id]))
@@ -97,6 +99,19 @@ def receipt(user: User, polar_order_id: str) -> Document:
     document: Document = portal.receipt(polar_order_id)
     hosted: str = portal.hosted_url(return_url="https://shop.example/")
     return Document(url=hosted, expires_at=document.expires_at)
+
+
+async def in_async_code(user: User, polar_order_id: uuid.UUID) -> HttpResponse:
+    portal = CustomerPortal(user)
+    await portal.agenerate_invoice(polar_order_id)
+    await portal.arequire("invoice", polar_order_id)
+    document: Document = await portal.acached("invoice", polar_order_id) or await portal.ainvoice(polar_order_id)
+    receipt: Document = await OrganizationPortal().areceipt(polar_order_id)
+    page: Page = await portal.aorders(page=2)
+    order: PortalOrder = await portal.aorder(polar_order_id)
+    await portal.aupdate_billing_details(polar_order_id, name="Ada", address={"country": "GB"}, order=order)
+    hosted: str = await portal.ahosted_url(return_url="https://shop.example/")
+    return HttpResponse(f"{lead(document)} {lead(receipt)} {page.total} {len(hosted)}")
 
 
 def every_order(user: User) -> Iterator[PortalOrder]:
