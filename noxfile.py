@@ -19,33 +19,34 @@ nox.options.download_python = "never"
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 os.environ["PATH"] = os.pathsep.join([*(str(each / "bin") for each in sorted(PYENV.glob("3.*"))), os.environ["PATH"]])
 
-#: From 6.0 on Django needs Python 3.12. The oldest and the newest pair come first, and run the whole suite: what breaks
-#: with a version breaks at one of these ends. Those between run what touches Django and Python most.
-CELLS = [
-    ("3.10", "5.2"),
-    ("3.13", "6.1"),
-    ("3.11", "5.2"),
-    ("3.12", "5.2"),
-    ("3.12", "6.0"),
-    ("3.12", "6.1"),
-    ("3.13", "5.2"),
-    ("3.13", "6.0"),
-]
-WHOLE = CELLS[:2]
-#: Those with a browser, and the faults: they take minutes, find what no version causes, and `make test` runs them.
-SLOW = ["browser", "faults"]
-#: Polar's wire, who may do what, servers, and the fake: they ask less of Django, and of what is new in Python, than
-#: views, admin, checks, commands, models, templates, packaging and hosts do.
-DEEP = ["api", "security", "services", "testing"]
+#: Not those with a browser, nor the faults: they take minutes, find what no version causes, and `make test` runs them.
+WHOLE = ["tests", "--ignore=tests/browser", "--ignore=tests/faults"]
+#: Nor Polar's wire, who may do what, servers, and the fake: they ask less of Django, and of what is new in Python, than
+#: views, admin, checks, commands, models, templates and packaging do.
+SURFACE = [*WHOLE, *(f"--ignore=tests/{folder}" for folder in ("api", "security", "services", "testing"))]
+#: Each thing once, from `migrate` to the PDF, in each kind of project.
+HOSTS = ["tests/hosts"]
+#: From 6.0 on Django needs Python 3.12. What breaks with a version breaks at the oldest or the newest; so those run the
+#: whole suite, each other version the surface once, and the pairs that are left, of versions that work, the hosts.
+CELLS = {
+    ("3.10", "5.2"): WHOLE,
+    ("3.13", "6.1"): WHOLE,
+    ("3.11", "5.2"): SURFACE,
+    ("3.12", "6.0"): SURFACE,
+    ("3.12", "5.2"): HOSTS,
+    ("3.12", "6.1"): HOSTS,
+    ("3.13", "5.2"): HOSTS,
+    ("3.13", "6.0"): HOSTS,
+}
 
 
 @nox.session
 @nox.parametrize("python,django", [nox.param(*cell, id="{}-django{}".format(*cell)) for cell in CELLS])
 def tests(session: nox.Session, django: str) -> None:
     """Run the tests of one cell."""
-    whole = (session.python, django) in WHOLE
+    chosen = CELLS[str(session.python), django]
     # The group `lint` for mypy, which checks the host project of tests/typing.
-    session.install("--quiet", "--group", "lint" if whole else "test")
+    session.install("--quiet", "--group", "lint" if chosen is WHOLE else "test")
     built = Path(session.create_tmp()) / "dist"
     shutil.rmtree(built, ignore_errors=True)
     session.run("python", "-m", "hatchling", "build", "-t", "wheel", "-d", str(built), silent=True)
@@ -53,8 +54,7 @@ def tests(session: nox.Session, django: str) -> None:
     session.install("--quiet", f"django=={django}.*", *map(str, built.glob("*.whl")))
     tree = copy_with_the_installed_package(session)
     session.chdir(tree)
-    left_out = [f"--ignore=tests/{folder}" for folder in (SLOW if whole else [*SLOW, *DEEP])]
-    session.run("python", "-m", "pytest", "-q", *(session.posargs or left_out))
+    session.run("python", "-m", "pytest", "-q", *(session.posargs or chosen))
 
 
 def copy_with_the_installed_package(session: nox.Session) -> Path:
