@@ -43,8 +43,9 @@ bench: $(VENV)/.installed-bench .venv-sdk-0.32/.installed .venv-sdk-1.0/.install
 	@.venv-sdk-$*/bin/python -m pip install --quiet --group bench-sdk django "polar-sdk==$*.*"
 	@touch $@
 
+# All of it each time: what was built before is neither looked at for warnings again nor led to by its new name.
 docs: $(VENV)/.installed-docs  ## Build the pages of docs/ into docs/_build; a warning is an error
-	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build
+	$(BIN)/python -m sphinx -a -E -W --keep-going -n -q docs docs/_build
 
 check: $(VENV)/.installed-lint  ## Check format, lint, types and migrations
 	$(BIN)/ruff format --check
