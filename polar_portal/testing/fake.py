@@ -202,6 +202,7 @@ class FakePolar(Organization):
         Sets ``POLAR_ACCESS_TOKEN``, ``POLAR_BASE_URL``, ``POLAR_WEBHOOK_SECRET`` and ``POLAR_ALLOWED_DOCUMENT_HOSTS``
         meanwhile. Needs Django's settings to be configured.
         """
+        from django.conf import settings
         from django.test import override_settings
 
         import polar_portal.api.client as client
@@ -210,13 +211,14 @@ class FakePolar(Organization):
         adapter = FakeAdapter(self)
         wire = cast(Any, client)  # its transport is a cached function; a plain one does as well
         transport, document_transport, is_public = wire.transport, wire.document_transport, wire.is_public
-        settings = override_settings(
-            POLAR_ACCESS_TOKEN=self.access_token,
-            POLAR_BASE_URL=self.base_url,
-            POLAR_WEBHOOK_SECRET=self.webhook_secret,
-            POLAR_ALLOWED_DOCUMENT_HOSTS=[],
-        )
-        with settings:
+        ours = {
+            "POLAR_ACCESS_TOKEN": self.access_token,
+            "POLAR_BASE_URL": self.base_url,
+            "POLAR_WEBHOOK_SECRET": self.webhook_secret,
+            "POLAR_ALLOWED_DOCUMENT_HOSTS": [],
+        }
+        with override_settings(**ours):
+            override = cast(Any, settings)._wrapped
             wire.transport = lambda: adapter
             wire.document_transport = lambda *, public_only: adapter
             wire.is_public = lambda base_url: False  # no resolver need be asked for names that are not real
@@ -224,6 +226,10 @@ class FakePolar(Organization):
                 yield self
             finally:
                 wire.transport, wire.document_transport, wire.is_public = transport, document_transport, is_public
+                # An override that was made meanwhile and outlives us, as pytest-django's `settings` does where a test
+                # names it first, puts ours back when it ends. Then nothing of ours is to be in it.
+                for name in ours:
+                    vars(override).pop(name, None)
 
     @contextmanager
     def serve(self, port: int = 0) -> Iterator[str]:

@@ -8,12 +8,15 @@ import sys
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.test import override_settings
 
 import polar_portal.testing
 from polar_portal.api import client
 from polar_portal.identity import SESSIONS_A_MINUTE
 from polar_portal.portal import CustomerPortal
 from polar_portal.testing import FakePolar
+
+OVERRIDDEN = ["POLAR_ACCESS_TOKEN", "POLAR_BASE_URL", "POLAR_WEBHOOK_SECRET", "POLAR_ALLOWED_DOCUMENT_HOSTS"]
 
 
 def setting(name: str) -> object:
@@ -52,6 +55,17 @@ def test_installing_is_undone() -> None:
         assert polar.base_url == setting("POLAR_BASE_URL")
     assert client.transport is before
     assert setting("POLAR_BASE_URL") != polar.base_url
+
+
+def test_installing_is_undone_whichever_override_ends_first() -> None:
+    # As in a test that names pytest-django's `settings` before `fake_polar`, and sets something.
+    theirs = override_settings(POLAR_RETURN_URL="/account/")
+    before = {name: setting(name) for name in OVERRIDDEN}
+    with FakePolar().installed():
+        theirs.enable()
+    assert setting("POLAR_RETURN_URL") is None, "theirs is done away with by ours"
+    theirs.disable()
+    assert {name: setting(name) for name in OVERRIDDEN} == before
 
 
 def test_each_fake_has_its_own_address() -> None:
