@@ -44,6 +44,9 @@ __all__ = [
     "WebhookVerificationError",
 ]
 
+#: Seconds after which to come back when neither Polar nor a failure says.
+COME_BACK = 30
+
 
 class PolarError(Exception):
     """The base of all failures that a caller can act on.

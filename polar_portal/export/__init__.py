@@ -18,7 +18,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
 
-from polar_portal.api.client import download
+from polar_portal.api.download import download
 from polar_portal.api.schemas import Document
 from polar_portal.conf import conf
 from polar_portal.documents import ASK_EVERY

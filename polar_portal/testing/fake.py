@@ -204,12 +204,14 @@ class FakePolar(Organization):
         """
         from django.test import override_settings
 
-        import polar_portal.api.client as client
+        import polar_portal.api.download as download
+        import polar_portal.api.transport as transport
         from polar_portal.testing.adapter import FakeAdapter
 
         adapter = FakeAdapter(self)
-        wire = cast(Any, client)  # its transport is a cached function; a plain one does as well
-        transport, document_transport, is_public = wire.transport, wire.document_transport, wire.is_public
+        # Cached functions; plain ones do as well.
+        wire, fetching = cast(Any, transport), cast(Any, download)
+        before = wire.api_adapter, wire.document_adapter, fetching.is_public
         settings = override_settings(
             POLAR_ACCESS_TOKEN=self.access_token,
             POLAR_BASE_URL=self.base_url,
@@ -217,13 +219,13 @@ class FakePolar(Organization):
             POLAR_ALLOWED_DOCUMENT_HOSTS=[],
         )
         with settings:
-            wire.transport = lambda: adapter
-            wire.document_transport = lambda *, public_only: adapter
-            wire.is_public = lambda base_url: False  # no resolver need be asked for names that are not real
+            wire.api_adapter = lambda: adapter
+            wire.document_adapter = lambda *, public_only: adapter
+            fetching.is_public = lambda base_url: False  # no resolver need be asked for names that are not real
             try:
                 yield self
             finally:
-                wire.transport, wire.document_transport, wire.is_public = transport, document_transport, is_public
+                wire.api_adapter, wire.document_adapter, fetching.is_public = before
 
     @contextmanager
     def serve(self, port: int = 0) -> Iterator[str]:

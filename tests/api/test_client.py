@@ -29,7 +29,8 @@ from urllib3.util import connection
 
 from polar_portal import __version__
 from polar_portal.api import deadline
-from polar_portal.api.client import Client, transport
+from polar_portal.api.client import Client
+from polar_portal.api.transport import api_adapter
 from polar_portal.conf import Secret
 from polar_portal.exceptions import (
     BillingDetailsInvalid,
@@ -672,7 +673,7 @@ def test_any_call_that_could_not_connect_is_made_again_once(
     ASKS[call](connect(server))
     assert (refusals.attempts, len(server.heard)) == (2, 1)
 
-    transport().close()
+    api_adapter().close()
     refusals = Refusals(monkeypatch, failure, failure, failure)
     with pytest.raises(PolarUnavailable, match="twice"):
         ASKS[call](connect(server))
@@ -968,9 +969,9 @@ def in_a_child(answer: Callable[[], bool]) -> bool:
 def test_a_forked_child_never_speaks_on_its_parents_connection(serve: Serve, connect: Connect) -> None:
     server = serve(READY)
     connect(server).invoice(ORDERS, ID)
-    parents = transport()
-    assert in_a_child(lambda: transport() is not parents and connect(server).invoice(ORDERS, ID).url == URL)
-    assert transport() is parents
+    parents = api_adapter()
+    assert in_a_child(lambda: api_adapter() is not parents and connect(server).invoice(ORDERS, ID).url == URL)
+    assert api_adapter() is parents
     connect(server).invoice(ORDERS, ID)
     assert [heard.connection for heard in server.heard] == [1, 2, 1]
 

@@ -17,7 +17,8 @@ from django.template import Context, Template
 from pytest_django import Settings
 
 from polar_portal.api import deadline
-from polar_portal.api.client import Client, download
+from polar_portal.api.client import Client
+from polar_portal.api.download import download
 from polar_portal.api.schemas import Document
 from polar_portal.conf import Secret
 from polar_portal.exceptions import PolarError, PolarMisconfigured
