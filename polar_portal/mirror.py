@@ -99,14 +99,14 @@ def from_row(row: Order) -> PortalOrder:
 
 def _insert(rows: dict[Any, Order]) -> tuple[list[Order], list[Order]]:
     """Insert the rows that are not there. Return those inserted, and what is there of the others."""
-    known = list(Order.objects.filter(pk__in=list(rows)))
+    alias = router.db_for_write(Order)
+    known = list(Order.objects.using(alias).filter(pk__in=list(rows)))
     new = [row for pk, row in rows.items() if pk not in {each.pk for each in known}]
     if not new:
         return [], known
-    alias = router.db_for_write(Order)
     try:
         with transaction.atomic(using=alias):
-            Order.objects.bulk_create(new)
+            Order.objects.using(alias).bulk_create(new)
     except IntegrityError:
         # Another worker has just brought some of them: each on its own, to see which.
         inserted = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from polar_portal import documents
+from polar_portal import documents, edits
 from polar_portal.api.schemas import BillingAddress, OrderPage, PortalOrder
 from polar_portal.exceptions import AnswerTooLarge, PolarError, PolarUnavailable, RateLimited
 from polar_portal.identity import CustomerIdentity, Identity, OrganizationIdentity
@@ -102,20 +102,20 @@ def update_billing_details(
         changes["billing_name"] = name
     if address != before.billing_address:
         changes["billing_address"] = address.as_json()
-    running = documents.may_be_in_the_making(identity, polar_order_id)
+    running = edits.may_be_in_the_making(identity, polar_order_id)
     after = before
     if changes:
         try:
             after = identity.call(lambda client: client.update_order(identity.orders, polar_order_id, changes))
         except PolarUnavailable:
-            documents.note_lost_edit(identity, before, running=running)
+            edits.note_lost(identity, before, running=running)
             raise
         mirror([after])
-    elif not documents.may_have_lost_edit(polar_order_id):
+    elif not edits.may_be_lost(polar_order_id):
         documents.generate_invoice(identity, polar_order_id)
         return
-    documents.forget_after_edit(identity, before, after, running=running)
-    documents.generate_edited(identity, polar_order_id, before.polar_customer_id)
+    edits.note(identity, before, after, running=running)
+    edits.make_again(identity, polar_order_id, before.polar_customer_id)
 
 
 @dataclass

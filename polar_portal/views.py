@@ -22,9 +22,8 @@ from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from polar_portal import events
+from polar_portal import events, making
 from polar_portal.conf import conf
-from polar_portal.documents import ASK_EVERY
 from polar_portal.exceptions import (
     BillingDetailsInvalid,
     BillingDetailsMissing,
@@ -224,7 +223,7 @@ class DocumentView(PortalView):
     def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
         if self.wants_json or not isinstance(failure, DocumentPending):
             return super().failed(failure, **kwargs)
-        return self.wait(kwargs["polar_order_id"], failure.retry_after or ASK_EVERY)
+        return self.wait(kwargs["polar_order_id"], failure.retry_after or making.ASK_EVERY)
 
     def wait(self, polar_order_id: uuid.UUID, seconds: int) -> HttpResponse:
         """Answer the page that comes back by itself, without JavaScript too, but not for ever."""
@@ -283,7 +282,7 @@ class InvoiceView(DocumentView):
             return super().failed(failure, **kwargs)
         # Without a cache nobody remembers that Polar was asked to make it. The address does, for as long as that takes.
         if self.waited is not None and self.waited < WAIT_UNSEEN:
-            return super().failed(DocumentPending(retry_after=ASK_EVERY), **kwargs)
+            return super().failed(DocumentPending(retry_after=making.ASK_EVERY), **kwargs)
         return super().failed(failure, **kwargs) if self.wants_json else self.offer(failure, kwargs["polar_order_id"])
 
     def offer(self, failure: InvoiceNotGenerated, polar_order_id: uuid.UUID) -> HttpResponse:
@@ -448,7 +447,7 @@ def is_guess(request: HttpRequest) -> bool:
 def made(view: PortalView, polar_order_id: uuid.UUID) -> HttpResponse:
     """Answer who has had an invoice made: it is being prepared."""
     if view.wants_json:
-        return view.told(DocumentPending(retry_after=ASK_EVERY))
+        return view.told(DocumentPending(retry_after=making.ASK_EVERY))
     return Redirect(f"{reverse('polar_portal:invoice', args=[polar_order_id])}?waiting=0", status=303)
 
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"urls"},
     {"views", "admin", "management", "templatetags", "checks", "apps", "forms", "texts"},
     {"portal", "events", "export", "diagnosis"},
-    {"documents", "orders"},
+    {"documents", "orders", "edits", "making"},
     {"identity", "customers", "pace"},
     {"cache", "models", "mirror", "api"},
     {"conf", "exceptions", "signals"},

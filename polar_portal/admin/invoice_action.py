@@ -17,8 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from polar_portal import mirror
-from polar_portal.documents import ASK_EVERY
+from polar_portal import making, mirror
 from polar_portal.exceptions import (
     DocumentPending,
     InvoiceNotGenerated,
@@ -171,12 +170,12 @@ class InvoiceActionMixin(ModelAdmin):
         try:
             OrganizationPortal().require("invoice", polar_order_id)
         except DocumentPending as pending:
-            seconds = pending.retry_after or ASK_EVERY
+            seconds = pending.retry_after or making.ASK_EVERY
         except InvoiceNotGenerated:
             # Without a cache nobody remembers that Polar was asked to make it. The address does, for a while.
             if waited >= WAIT_UNSEEN:
                 raise
-            seconds = ASK_EVERY
+            seconds = making.ASK_EVERY
         else:
             return self._ready(request, request.path)
         gave_up = waited >= LONGEST_WAIT
