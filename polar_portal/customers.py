@@ -25,8 +25,9 @@ from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
 from polar_portal.conf import Secret, conf
+from polar_portal.database import as_written, tolerating_database
 from polar_portal.exceptions import NotACustomer, PolarMisconfigured
-from polar_portal.models import CustomerSession, Order, tolerating_database
+from polar_portal.models import CustomerSession, Order
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -131,8 +132,10 @@ def find_session(user: Any, among: Mapping[str, int], *, other_than: Secret | No
     among: scopes with the place of the key each was made with; the first is the current one.
     other_than: a token that Polar has refused.
     """
-    rows = _sessions(user_id=user.pk, scope__in=list(among), expires_at__gt=timezone.now() + RENEW_EARLY).values_list(
-        "scope", "encrypted_token", "polar_customer_id"
+    rows = (
+        as_written(CustomerSession)
+        .filter(user_id=user.pk, scope__in=list(among), expires_at__gt=timezone.now() + RENEW_EARLY)
+        .values_list("scope", "encrypted_token", "polar_customer_id")
     )
     kept: list[tuple[str, str, uuid.UUID]] = []
     with tolerating_database("Kept customer sessions can't be read; a new one is made"):
@@ -169,7 +172,7 @@ def keep_session(user: Any, scope: str, key: int, issued: IssuedSession, asked_a
 
 def kept_scopes(polar_customer_id: uuid.UUID) -> list[str]:
     """Return the scopes of all users who have acted as this customer, as far as their sessions are kept."""
-    return list(_sessions(polar_customer_id=polar_customer_id).values_list("scope", flat=True))
+    return list(as_written(CustomerSession).filter(polar_customer_id=polar_customer_id).values_list("scope", flat=True))
 
 
 def forget_customer(polar_customer_id: uuid.UUID) -> None:
@@ -180,7 +183,7 @@ def forget_customer(polar_customer_id: uuid.UUID) -> None:
 def remember_listed(user: Any, scope: str, order_ids: Sequence[uuid.UUID]) -> None:
     """Note that Polar has listed these orders to this scope: they may be shown to it when Polar can't be reached."""
     with tolerating_database("Which orders were listed can't be kept"):
-        for row in _sessions(user_id=user.pk, scope=scope):
+        for row in as_written(CustomerSession).filter(user_id=user.pk, scope=scope):
             if new := [each.hex for each in order_ids if each.hex not in row.listed_orders]:
                 known = [*new, *row.listed_orders][:MOST_LISTED]
                 CustomerSession.objects.filter(pk=row.pk).update(listed_orders=known)
@@ -195,15 +198,10 @@ def forget_listed(user: Any, among: Mapping[str, int]) -> None:
 def listed(user: Any, among: Mapping[str, int]) -> QuerySet[Order]:
     """Return what this site knows of the orders that Polar has listed to one of these scopes."""
     known = Q(pk__in=[])
-    for row in _sessions(user_id=user.pk, scope__in=list(among)):
+    for row in as_written(CustomerSession).filter(user_id=user.pk, scope__in=list(among)):
         ids = [uuid.UUID(each) for each in row.listed_orders]
         known |= Q(pk__in=ids, polar_customer_id=row.polar_customer_id)
     return Order.objects.filter(known)
-
-
-def _sessions(**which: Any) -> QuerySet[CustomerSession]:
-    """Return kept sessions, from where they were written: a replica may not have what was kept a moment ago."""
-    return CustomerSession.objects.using(router.db_for_write(CustomerSession)).filter(**which)
 
 
 def _fernet(scope: str, key: int) -> Fernet:

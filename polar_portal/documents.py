@@ -29,6 +29,7 @@ from polar_portal.api import presigned
 from polar_portal.api.schemas import Document, PortalOrder
 from polar_portal.cache import ClickCache, is_moment
 from polar_portal.conf import conf
+from polar_portal.database import announce, tolerating_database
 from polar_portal.exceptions import (
     DocumentPending,
     InvoiceNotGenerated,
@@ -36,7 +37,7 @@ from polar_portal.exceptions import (
     PolarError,
 )
 from polar_portal.identity import Identity, keys_of_all
-from polar_portal.models import Order, announce, tolerating_database
+from polar_portal.models import Order
 from polar_portal.signals import invoice_ready
 
 #: Seconds for which a URL that does not tell its end is used again.

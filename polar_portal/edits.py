@@ -14,15 +14,15 @@ import uuid
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from django.db import router
 from django.db.models import QuerySet
 from django.utils.timezone import now
 
 from polar_portal import making
 from polar_portal.api.schemas import PortalOrder
+from polar_portal.database import announce, as_written, from_field, to_field, tolerating_database
 from polar_portal.exceptions import PolarMisconfigured
 from polar_portal.identity import CustomerIdentity, Identity, keys_of_all
-from polar_portal.models import Order, announce, from_field, to_field, tolerating_database
+from polar_portal.models import Order
 from polar_portal.signals import invoice_ready
 
 #: Seconds that an edited invoice is waited for in all, and after it has been asked for a second time.
@@ -97,7 +97,7 @@ def _forget_invoice(identity: Identity, polar_order_id: uuid.UUID, polar_custome
 
 
 def _edits(polar_order_id: uuid.UUID) -> QuerySet[Order]:
-    return Order.objects.using(router.db_for_write(Order)).filter(pk=polar_order_id, edited_at__isnull=False)
+    return as_written(Order).filter(pk=polar_order_id, edited_at__isnull=False)
 
 
 def _edited(polar_order_id: uuid.UUID) -> Order | None:

@@ -15,10 +15,11 @@ from django.utils import timezone
 
 from polar_portal import documents, edits
 from polar_portal.api.schemas import BillingAddress, OrderPage, PortalOrder
+from polar_portal.database import from_field, tolerating_database
 from polar_portal.exceptions import AnswerTooLarge, PolarError, PolarUnavailable, RateLimited
 from polar_portal.identity import CustomerIdentity, Identity, OrganizationIdentity
 from polar_portal.mirror import from_row, mirror, write
-from polar_portal.models import Order, from_field, tolerating_database
+from polar_portal.models import Order
 from polar_portal.pace import Pace
 
 if TYPE_CHECKING:

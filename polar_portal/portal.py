@@ -27,9 +27,9 @@ from asgiref.sync import sync_to_async
 
 from polar_portal import documents, orders
 from polar_portal.api.schemas import BillingAddress, Document, OrderLine, PortalOrder
+from polar_portal.database import announce
 from polar_portal.exceptions import OrderNotFound, PolarError, PolarMisconfigured
 from polar_portal.identity import CustomerIdentity, Identity, OrganizationIdentity
-from polar_portal.models import announce
 from polar_portal.orders import Page
 from polar_portal.pace import Pace
 from polar_portal.signals import document_handed_out

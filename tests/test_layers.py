@@ -20,7 +20,7 @@ FLOORS = [
     {"portal", "events", "export", "diagnosis"},
     {"documents", "orders", "edits", "making"},
     {"identity", "customers", "pace"},
-    {"cache", "models", "mirror", "api"},
+    {"cache", "models", "database", "mirror", "api"},
     {"conf", "exceptions", "signals"},
 ]
 
