@@ -18,7 +18,7 @@ FLOORS = [
     {"urls"},
     {"views", "admin", "management", "templatetags", "checks", "apps", "forms", "texts"},
     {"portal", "events", "export", "diagnosis"},
-    {"documents", "orders", "edits", "making"},
+    {"documents", "orders", "edits", "making", "sync"},
     {"identity", "customers", "pace"},
     {"cache", "models", "database", "mirror", "api"},
     {"conf", "exceptions", "signals"},

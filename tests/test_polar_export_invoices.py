@@ -586,7 +586,7 @@ def test_a_terminals_line_ends_before_what_is_left_out_is_named(
 def test_list_that_breaks_off_is_told_and_what_came_before_is_kept(
     fake_polar: FakePolar, customer: FakeCustomer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polar_portal.orders.ALL_BY", (2,))
+    monkeypatch.setattr("polar_portal.sync.ALL_BY", (2,))
     orders = buy(fake_polar, customer, 5)
     really = fake_polar.handle
 

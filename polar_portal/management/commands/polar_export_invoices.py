@@ -28,7 +28,7 @@ from polar_portal.export.files import SUMMARY
 from polar_portal.identity import OrganizationIdentity
 from polar_portal.management.export_folder import Folder
 from polar_portal.management.progress import Progress
-from polar_portal.orders import all_pages
+from polar_portal.sync import all_pages
 
 if TYPE_CHECKING:
     from polar_portal.api.client import Client

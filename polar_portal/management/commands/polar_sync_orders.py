@@ -12,7 +12,7 @@ from django.utils.timezone import is_aware, make_aware
 
 from polar_portal.exceptions import PolarError, PolarMisconfigured
 from polar_portal.management.progress import Progress
-from polar_portal.orders import OVERLAP, SyncRun, sync
+from polar_portal.sync import OVERLAP, SyncRun, sync
 
 #: After how many orders there is a line where nobody watches.
 EVERY = 1000
