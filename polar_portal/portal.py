@@ -79,7 +79,7 @@ class _Portal(Generic[I]):
         Raises InvoiceNotGenerated, DocumentPending, OrderNotEligible, OrderNotFound, NotPermitted, NotACustomer,
         RateLimited, PolarUnavailable or PolarMisconfigured.
         """
-        return self._hand_out("invoice", polar_order_id)
+        return self.document("invoice", polar_order_id)
 
     async def ainvoice(self, polar_order_id: uuid.UUID | str) -> Document:
         """See invoice()."""
@@ -107,11 +107,21 @@ class _Portal(Generic[I]):
         Raises ReceiptUnavailable, DocumentPending, OrderNotFound, NotPermitted, NotACustomer, RateLimited,
         PolarUnavailable or PolarMisconfigured.
         """
-        return self._hand_out("receipt", polar_order_id)
+        return self.document("receipt", polar_order_id)
 
     async def areceipt(self, polar_order_id: uuid.UUID | str) -> Document:
         """See receipt()."""
         return await sync_to_async(self.receipt)(polar_order_id)
+
+    def document(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
+        """Return the address of the "invoice" or "receipt", as those methods do."""
+        document = self._run(kind, polar_order_id, DOCUMENTS[kind])
+        self._announce(kind, polar_order_id)
+        return document
+
+    async def adocument(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
+        """See document()."""
+        return await sync_to_async(self.document)(kind, polar_order_id)
 
     def cached(self, kind: str, polar_order_id: uuid.UUID | str) -> Document | None:
         """Return the "invoice" or "receipt" if it can be had without asking Polar, else None."""
@@ -133,11 +143,6 @@ class _Portal(Generic[I]):
     async def arequire(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
         """See require()."""
         await sync_to_async(self.require)(kind, polar_order_id)
-
-    def _hand_out(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
-        document = self._run(kind, polar_order_id, DOCUMENTS[kind])
-        self._announce(kind, polar_order_id)
-        return document
 
     def _announce(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
         if document_handed_out.receivers:

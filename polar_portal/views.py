@@ -193,10 +193,7 @@ class DocumentView(PortalView):
         if self.waits:
             self.portal.require(self.kind, polar_order_id)
             return self.ready(polar_order_id)
-        return self.found(self.ask(polar_order_id))
-
-    def ask(self, polar_order_id: uuid.UUID) -> Document:
-        raise NotImplementedError
+        return self.found(self.portal.document(self.kind, polar_order_id))
 
     def guessed(self, **kwargs: Any) -> HttpResponse:
         if document := self.portal.cached(self.kind, kwargs["polar_order_id"]):
@@ -265,9 +262,6 @@ class InvoiceView(DocumentView):
 
     kind = "invoice"
 
-    def ask(self, polar_order_id: uuid.UUID) -> Document:
-        return self.portal.invoice(polar_order_id)
-
     def post(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
         try:
             self.portal.generate_invoice(polar_order_id)
@@ -298,9 +292,6 @@ class InvoiceView(DocumentView):
 
 class ReceiptView(DocumentView):
     kind = "receipt"
-
-    def ask(self, polar_order_id: uuid.UUID) -> Document:
-        return self.portal.receipt(polar_order_id)
 
 
 class BillingDetailsView(PortalView):
