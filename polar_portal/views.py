@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from polar_portal import events, making
+from polar_portal import events, making, waiting
 from polar_portal.conf import conf
 from polar_portal.exceptions import (
     BillingDetailsInvalid,
@@ -41,10 +41,6 @@ from polar_portal.forms import BillingDetailsForm
 from polar_portal.portal import CustomerPortal, Document, PortalOrder
 from polar_portal.texts import DOCUMENTS, FAILURES
 
-#: How often a waiting page comes back by itself before it offers a way out instead.
-LONGEST_WAIT = 20
-#: How often it is believed that Polar makes an invoice only because the address says so: for 20 seconds or so.
-WAIT_UNSEEN = 6
 #: Seconds after which to come back when a failure does not say.
 COME_BACK = 30
 LARGEST_DELIVERY = 1024 * 1024
@@ -201,9 +197,9 @@ class DocumentView(PortalView):
         return super().guessed(**kwargs)
 
     def ready(self, polar_order_id: uuid.UUID) -> HttpResponse:
-        """Answer a page that starts the download, so that the page left behind tells the truth."""
+        """Answer a page that starts the download."""
         response = self.page("ready", self.texts(polar_order_id))
-        response["Refresh"] = f"0; url={self.address(polar_order_id)}"
+        waiting.start_download(response, self.address(polar_order_id))
         response["Referrer-Policy"] = "no-referrer"
         return response
 
@@ -223,13 +219,12 @@ class DocumentView(PortalView):
         return self.wait(kwargs["polar_order_id"], failure.retry_after or making.ASK_EVERY)
 
     def wait(self, polar_order_id: uuid.UUID, seconds: int) -> HttpResponse:
-        """Answer the page that comes back by itself, without JavaScript too, but not for ever."""
-        waited = self.waited or 0
-        context = {**self.texts(polar_order_id), "gave_up": waited >= LONGEST_WAIT, "seconds": seconds}
-        response = self.page("waiting", context, DocumentPending.status)
+        """Answer the page that comes back by itself."""
+        waited = waiting.waited(self.request) or 0
+        context = {**self.texts(polar_order_id), "gave_up": waiting.is_over(waited), "seconds": seconds}
+        response = self.page("waiting", context)
         response["Retry-After"] = str(seconds)
-        if not context["gave_up"]:
-            response["Refresh"] = f"{seconds}; url={self.address(polar_order_id)}?waiting={waited + 1}"
+        waiting.come_back(response, self.address(polar_order_id), seconds, waited)
         return response
 
     @property
@@ -237,12 +232,6 @@ class DocumentView(PortalView):
         """Whether this is the page that comes back by itself."""
         # Django takes a query apart even when there is none.
         return bool(self.request.META.get("QUERY_STRING")) and "waiting" in self.request.GET and not self.wants_json
-
-    @property
-    def waited(self) -> int | None:
-        """How often this page has come back by itself; None when nobody waits."""
-        waiting = self.request.GET.get("waiting", "")
-        return min(int(waiting), LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,4}", waiting) else None
 
     def address(self, polar_order_id: uuid.UUID) -> str:
         return reverse(f"polar_portal:{self.kind}", args=[polar_order_id])
@@ -274,8 +263,7 @@ class InvoiceView(DocumentView):
     def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
         if not isinstance(failure, InvoiceNotGenerated):
             return super().failed(failure, **kwargs)
-        # Without a cache nobody remembers that Polar was asked to make it. The address does, for as long as that takes.
-        if self.waited is not None and self.waited < WAIT_UNSEEN:
+        if waiting.is_believed(waiting.waited(self.request)):
             return super().failed(DocumentPending(retry_after=making.ASK_EVERY), **kwargs)
         return super().failed(failure, **kwargs) if self.wants_json else self.offer(failure, kwargs["polar_order_id"])
 
@@ -439,7 +427,7 @@ def made(view: PortalView, polar_order_id: uuid.UUID) -> HttpResponse:
     """Answer who has had an invoice made: it is being prepared."""
     if view.wants_json:
         return view.told(DocumentPending(retry_after=making.ASK_EVERY))
-    return Redirect(f"{reverse('polar_portal:invoice', args=[polar_order_id])}?waiting=0", status=303)
+    return Redirect(waiting.first(reverse("polar_portal:invoice", args=[polar_order_id])), status=303)
 
 
 def order_json(order: PortalOrder) -> dict[str, Any]:

@@ -16,7 +16,7 @@ PACKAGE = Path(polar_portal.__file__).parent
 #: From the top down; a module may import what is below it or beside it.
 FLOORS = [
     {"urls"},
-    {"views", "admin", "management", "templatetags", "checks", "apps", "forms", "texts"},
+    {"views", "waiting", "admin", "management", "templatetags", "checks", "apps", "forms", "texts"},
     {"portal", "events", "export", "diagnosis"},
     {"documents", "orders", "edits", "making", "sync"},
     {"identity", "customers", "pace"},
