@@ -147,7 +147,8 @@ class FakePolar(Organization):
         else:
             answer = Answer(status, given)
         with self._lock:
-            self._scripts.append(Script(method, path, answer, exception, times, arrives))
+            if times is None or times > 0:
+                self._scripts.append(Script(method, path, answer, exception, times, arrives))
 
     def clear_failures(self) -> None:
         """Forget what ``fail`` was told."""
