@@ -112,6 +112,11 @@ def scopes(*who: Any) -> dict[str, int]:
     return {hmac.digest(_scope_key(key), value, "sha256").hex(): place for place, key in enumerate(keys)}
 
 
+def scope(*who: Any) -> str:
+    """Return the current one of `scopes`."""
+    return next(iter(scopes(*who)))
+
+
 _CANONICAL = json.JSONEncoder(sort_keys=True, default=Secret.reveal)
 
 

@@ -47,6 +47,4 @@ def read(value: Any) -> dict[str, float] | None:
 
 def still_pending(polar_order_id: uuid.UUID, wait: float | None = None) -> DocumentPending:
     """Return what tells to look again after `wait` seconds; without, when it is time to ask for an invoice again."""
-    return DocumentPending(
-        polar_order_id=polar_order_id, retry_after=max(1, math.ceil(ASK_EVERY if wait is None else wait))
-    )
+    return DocumentPending(polar_order_id=polar_order_id, retry_after=math.ceil(ASK_EVERY if wait is None else wait))

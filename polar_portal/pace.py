@@ -52,7 +52,7 @@ class HalfReached(RateLimited):
     default_message = "Exports and sync runs use at most half of Polar's limit, and have."
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(retry_after=max(1, math.ceil(seconds)))
+        super().__init__(retry_after=math.ceil(seconds))
         self.seconds = seconds
         self.remembered = True  # Polar has said nothing: no line in the log, and nothing for customers to share
 

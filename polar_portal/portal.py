@@ -44,7 +44,8 @@ NO_ORDER = uuid.UUID(int=0)
 I = TypeVar("I", bound=Identity)  # noqa: E741 - whose portal it is
 
 
-DOCUMENTS: dict[str, Callable[[Any, uuid.UUID], Document]] = {
+#: How each kind of document is had.
+GIVE: dict[str, Callable[[Any, uuid.UUID], Document]] = {
     "invoice": documents.invoice,
     "receipt": documents.receipt,
 }
@@ -115,7 +116,7 @@ class _Portal(Generic[I]):
 
     def document(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
         """Return the address of the "invoice" or "receipt", as those methods do."""
-        document = self._run(kind, polar_order_id, DOCUMENTS[kind])
+        document = self._run(kind, polar_order_id, GIVE[kind])
         self._announce(kind, polar_order_id)
         return document
 
@@ -138,7 +139,7 @@ class _Portal(Generic[I]):
 
     def require(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
         """Raise what is in the way of the "invoice" or "receipt", as those methods do; hand nothing out."""
-        self._run(kind, polar_order_id, DOCUMENTS[kind])
+        self._run(kind, polar_order_id, GIVE[kind])
 
     async def arequire(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
         """See require()."""

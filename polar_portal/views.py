@@ -25,6 +25,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from polar_portal import events, making, waiting
 from polar_portal.conf import conf
 from polar_portal.exceptions import (
+    COME_BACK,
     BillingDetailsInvalid,
     BillingDetailsMissing,
     DocumentPending,
@@ -41,8 +42,6 @@ from polar_portal.forms import BillingDetailsForm
 from polar_portal.portal import CustomerPortal, Document, PortalOrder
 from polar_portal.texts import DOCUMENTS, FAILURES
 
-#: Seconds after which to come back when a failure does not say.
-COME_BACK = 30
 LARGEST_DELIVERY = 1024 * 1024
 
 logger = logging.getLogger(__name__)

@@ -126,12 +126,10 @@ def _billing_fields(refused: Mapping[tuple[str, ...], Any]) -> dict[str, list[st
     return fields
 
 
-def _retry_after(answer: Answer, default: int) -> int:
-    """Seconds until asking again, 1 to 3600, whatever is sent: a number, a date, nonsense or nothing."""
+def _retry_after(answer: Answer, default: int) -> float:
+    """Seconds until asking again, whatever is sent: a number, a date, nonsense or nothing."""
     said = answer.headers.get("Retry-After", "")
     if re.fullmatch(r"[0-9]{1,9}", said):
-        seconds = float(said)
-    else:
-        moment, answered = presigned.epoch(said), presigned.epoch(answer.headers.get("Date"))
-        seconds = default if moment is None else moment - (answer.asked_at if answered is None else answered)
-    return int(min(max(seconds, 1), 3600))
+        return float(said)
+    moment, answered = presigned.epoch(said), presigned.epoch(answer.headers.get("Date"))
+    return default if moment is None else moment - (answer.asked_at if answered is None else answered)
