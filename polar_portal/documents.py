@@ -62,7 +62,7 @@ def invoice(identity: Identity, polar_order_id: uuid.UUID) -> Document:
     def ask(pending: dict[str, float] | None) -> Document:
         edited_before = edits.wait(identity, polar_order_id)
         try:
-            document = identity.call(lambda client: client.invoice(identity.orders, polar_order_id))
+            document = identity.call(lambda client: client.invoice(polar_order_id))
         except InvoiceNotGenerated as missing:
             not_generated = missing
         else:
@@ -73,7 +73,7 @@ def invoice(identity: Identity, polar_order_id: uuid.UUID) -> Document:
         if pending:
             raise making.still_pending(polar_order_id)
         # The same answer for an order that gets none for ever; only the order tells.
-        order = identity.call(lambda client: client.order(identity.orders, polar_order_id))
+        order = identity.call(lambda client: client.order(polar_order_id))
         failure: PolarError = not_generated
         if not order.may_have_invoice:
             failure = OrderNotEligible(f"A {order.status} order gets no invoice.", polar_order_id=polar_order_id)
@@ -88,7 +88,7 @@ def receipt(identity: Identity, polar_order_id: uuid.UUID) -> Document:
 
     def ask(pending: dict[str, float] | None) -> Document:
         try:
-            return identity.call(lambda client: client.receipt(identity.orders, polar_order_id))
+            return identity.call(lambda client: client.receipt(polar_order_id))
         except DocumentPending:
             if not pending:
                 making.remember(identity, "receipt", polar_order_id, since=time.time())

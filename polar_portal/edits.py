@@ -131,7 +131,7 @@ def wait(identity: Identity, polar_order_id: uuid.UUID) -> datetime | None:
         _end_edit(edit)
         return None
     else:
-        order = identity.call(lambda client: client.order(identity.orders, polar_order_id))
+        order = identity.call(lambda client: client.order(polar_order_id))
         if order.modified_at > from_field(edit.edited_at):
             if not (edit.edit_post_again and isinstance(identity, CustomerIdentity)):
                 _end_edit(edit)
@@ -149,7 +149,7 @@ def _look_for_lost_edit(identity: Identity, edit: Order, before: datetime) -> da
     """Raise DocumentPending if an edit whose answer was lost has taken effect, and have the invoice made with it."""
     if not isinstance(identity, CustomerIdentity):
         return before  # the customer's next click has it made
-    order = identity.call(lambda client: client.order(identity.orders, edit.pk))
+    order = identity.call(lambda client: client.order(edit.pk))
     # Where a job is waited for anyway, it is waited for as if it had.
     happened = edit.edit_post_again or order.modified_at > from_field(before)
     with tolerating_database("Whether an invoice was edited can't be kept"):

@@ -88,7 +88,7 @@ class Identity(ABC):
         from polar_portal.api.client import Client
 
         try:
-            return ask(Client(self.base_url, token, self.ends_at, before_each=self.before_each))
+            return ask(Client(self.base_url, token, self.ends_at, orders=self.orders, before_each=self.before_each))
         except RateLimited as limited:
             if limited.remembered:
                 raise  # not Polar's word: see `before_each`

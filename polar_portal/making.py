@@ -25,7 +25,7 @@ PENDING_LIFE = 120
 
 def make_invoice(identity: Identity, polar_order_id: uuid.UUID) -> None:
     """Ask Polar to make the invoice, and remember that."""
-    identity.call(lambda client: client.generate_invoice(identity.orders, polar_order_id))
+    identity.call(lambda client: client.generate_invoice(polar_order_id))
     remember(identity, "invoice", polar_order_id, since=time.time())
 
 

@@ -73,7 +73,7 @@ def order(identity: Identity, polar_order_id: uuid.UUID) -> PortalOrder:
     """Return one order as Polar has it now."""
     identity.cache.patient = True
     identity.recall(identity.cache.get_many(identity.memory_keys))
-    found = identity.call(lambda client: client.order(identity.orders, polar_order_id))
+    found = identity.call(lambda client: client.order(polar_order_id))
     mirror([found])
     return found
 
@@ -97,7 +97,7 @@ def update_billing_details(
     after = before
     if changes:
         try:
-            after = identity.call(lambda client: client.update_order(identity.orders, polar_order_id, changes))
+            after = identity.call(lambda client: client.update_order(polar_order_id, changes))
         except PolarUnavailable:
             edits.note_lost(identity, before, running=running)
             raise
@@ -117,7 +117,7 @@ def _ask(identity: CustomerIdentity, page: int) -> tuple[list[PortalOrder], int]
     found: list[PortalOrder] = []
     drafts = 0
     for number in itertools.count(1):
-        answer = identity.call(partial(_ask_page, identity.orders, number))
+        answer = identity.call(partial(_ask_page, number))
         kept = [each for each in answer.orders if each.status != "draft"]
         found += kept
         drafts += len(answer.orders) - len(kept)
@@ -127,8 +127,8 @@ def _ask(identity: CustomerIdentity, page: int) -> tuple[list[PortalOrder], int]
     raise AssertionError("unreachable")
 
 
-def _ask_page(orders: str, number: int, client: Client) -> OrderPage:
-    return client.orders(orders, page=number, limit=ASK_FOR)
+def _ask_page(number: int, client: Client) -> OrderPage:
+    return client.orders(page=number, limit=ASK_FOR)
 
 
 def _page(rest: list[PortalOrder], page: int, total: int, failure: PolarError | None = None) -> Page:

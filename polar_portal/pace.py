@@ -1,7 +1,7 @@
 """How fast exports and sync runs ask Polar: with half of the organization's limit, so that customers keep the rest.
 
 >>> from polar_portal.pace import Pace
->>> Pace().ask(lambda client: client.orders("/v1/orders/", page=1, limit=100))
+>>> Pace().ask(lambda client: client.orders(page=1, limit=100))
 """
 
 from __future__ import annotations

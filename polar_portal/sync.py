@@ -12,7 +12,6 @@ from django.utils import timezone
 from polar_portal.api.schemas import OrderPage, PortalOrder
 from polar_portal.database import from_field
 from polar_portal.exceptions import AnswerTooLarge, PolarUnavailable
-from polar_portal.identity import OrganizationIdentity
 from polar_portal.mirror import write
 from polar_portal.models import Order
 from polar_portal.pace import Pace
@@ -126,6 +125,6 @@ def all_pages(pace: Pace, wanted: Mapping[str, str]) -> Iterator[OrderPage]:
 
 def _page_of_all(pace: Pace, number: int, limit: int, wanted: Mapping[str, str]) -> OrderPage:
     def ask(client: Client) -> OrderPage:
-        return client.orders(OrganizationIdentity.orders, page=number, limit=limit, wanted=wanted, strict=False)
+        return client.orders(page=number, limit=limit, wanted=wanted, strict=False)
 
     return pace.ask(ask)

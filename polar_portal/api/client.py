@@ -62,6 +62,7 @@ class Client:
     base_url: as conf.POLAR_BASE_URL.
     token: an organization access token or a customer session's.
     ends_at: the reading of `time.monotonic()` at which the click has to be over.
+    orders: the root of the endpoints for orders that this token may use: the customer portal's or the merchant's.
     before_each: asked before each request, one that is made again included; a limit that it returns is raised instead.
 
     Every method raises PolarUnavailable, RateLimited, PolarMisconfigured or TokenRefused besides what it names.
@@ -73,11 +74,13 @@ class Client:
         token: Secret,
         ends_at: float,
         *,
+        orders: str,
         before_each: Callable[[], RateLimited | None] | None = None,
     ) -> None:
         self._base_url = base_url
         self._token = token
         self._ends_at = ends_at
+        self._orders = orders
         self._before_each = before_each
 
     def create_customer_session(self, customer: Mapping[str, str], *, return_url: str = "") -> schemas.IssuedSession:
@@ -94,7 +97,6 @@ class Client:
 
     def orders(
         self,
-        orders: str,
         *,
         page: int,
         limit: int,
@@ -111,46 +113,48 @@ class Client:
         """
         return self._call(
             "GET",
-            f"{orders}?{urlencode({'page': page, 'limit': limit, **(wanted or {})})}",
+            f"{self._orders}?{urlencode({'page': page, 'limit': limit, **(wanted or {})})}",
             lambda answer: schemas.OrderPage.from_json(answer.data, strict=strict) if answer.status == 200 else None,
         )
 
-    def order(self, orders: str, polar_order_id: uuid.UUID) -> schemas.PortalOrder:
+    def order(self, polar_order_id: uuid.UUID) -> schemas.PortalOrder:
         """Return one order. Raises OrderNotFound."""
-        return self._call("GET", f"{orders}{polar_order_id}", _order, polar_order_id=polar_order_id)
+        return self._call("GET", f"{self._orders}{polar_order_id}", _order, polar_order_id=polar_order_id)
 
-    def update_order(self, orders: str, polar_order_id: uuid.UUID, changes: Mapping[str, Any]) -> schemas.PortalOrder:
+    def update_order(self, polar_order_id: uuid.UUID, changes: Mapping[str, Any]) -> schemas.PortalOrder:
         """Change an order's billing details and return the order. Raises OrderNotFound or BillingDetailsInvalid.
 
         changes: `billing_name` and `billing_address`, either or both; the address is replaced whole.
         """
-        return self._call("PATCH", f"{orders}{polar_order_id}", _order, body=changes, polar_order_id=polar_order_id)
+        return self._call(
+            "PATCH", f"{self._orders}{polar_order_id}", _order, body=changes, polar_order_id=polar_order_id
+        )
 
-    def invoice(self, orders: str, polar_order_id: uuid.UUID, *, anywhere: bool = False) -> schemas.Document:
+    def invoice(self, polar_order_id: uuid.UUID, *, anywhere: bool = False) -> schemas.Document:
         """Return the address of the order's invoice. Raises InvoiceNotGenerated or OrderNotFound.
 
         anywhere: whatever POLAR_ALLOWED_DOCUMENT_HOSTS says, for who looks at the address and sends nobody there.
         """
-        return self._get_document(f"{orders}{polar_order_id}/invoice", polar_order_id, anywhere=anywhere)
+        return self._get_document(f"{self._orders}{polar_order_id}/invoice", polar_order_id, anywhere=anywhere)
 
-    def generate_invoice(self, orders: str, polar_order_id: uuid.UUID) -> None:
+    def generate_invoice(self, polar_order_id: uuid.UUID) -> None:
         """Have the invoice made, which takes Polar a few seconds after this returns.
 
         Raises OrderNotFound, OrderNotEligible or BillingDetailsMissing.
         """
         self._call(
             "POST",
-            f"{orders}{polar_order_id}/invoice",
+            f"{self._orders}{polar_order_id}/invoice",
             lambda answer: True if answer.status == 202 else None,
             polar_order_id=polar_order_id,
         )
 
-    def receipt(self, orders: str, polar_order_id: uuid.UUID) -> schemas.Document:
+    def receipt(self, polar_order_id: uuid.UUID) -> schemas.Document:
         """Return the address of the order's receipt. Raises ReceiptUnavailable, OrderNotFound or DocumentPending.
 
         Polar starts to render it at each such question that finds no file (measured 2026-08): ask slowly.
         """
-        return self._get_document(f"{orders}{polar_order_id}/receipt", polar_order_id)
+        return self._get_document(f"{self._orders}{polar_order_id}/receipt", polar_order_id)
 
     def probe(self, scope: str) -> Probe:
         """Ask what the token may do, in a way that changes nothing at Polar.

@@ -57,9 +57,11 @@ def serve() -> Iterator[Callable[..., RawServer]]:
 def connect() -> Callable[..., Client]:
     """Make a client of a server or of a base URL."""
 
-    def make(to: RawServer | str, *, token: str = TOKEN, budget: float = 10) -> Client:
+    def make(
+        to: RawServer | str, *, token: str = TOKEN, budget: float = 10, orders: str = "/v1/customer-portal/orders/"
+    ) -> Client:
         base_url = to if isinstance(to, str) else to.url
-        return Client(base_url, Secret(token), time.monotonic() + budget)
+        return Client(base_url, Secret(token), time.monotonic() + budget, orders=orders)
 
     return make
 

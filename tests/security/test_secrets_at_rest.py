@@ -363,7 +363,7 @@ def test_pickles_are_refused_or_hold_no_secret(round_of_everything: Round) -> No
     round_of_everything.run()
     portal, staff = CustomerPortal(ada), OrganizationPortal()
     identity, organization = portal._identity(), staff._identity()
-    client = api.Client(conf.POLAR_BASE_URL, conf.POLAR_ACCESS_TOKEN, time.monotonic() + 5)
+    client = api.Client(conf.POLAR_BASE_URL, conf.POLAR_ACCESS_TOKEN, time.monotonic() + 5, orders="/v1/orders/")
     document = portal.receipt(order.id)
     tag = Template("{% load polar_portal %}{% polar_invoice order as invoice %}")
     context = Context({"user": ada, "order": order.id})

@@ -24,7 +24,6 @@ from polar_portal.exceptions import (
 )
 from polar_portal.export import DOWNLOADED, Export, Wanted
 from polar_portal.export.files import SUMMARY
-from polar_portal.identity import OrganizationIdentity
 from polar_portal.management.export_folder import Folder
 from polar_portal.management.moments import moment
 from polar_portal.management.progress import Progress
@@ -70,7 +69,7 @@ class Filter:
 
 
 def _ask(order_id: uuid.UUID, client: Client) -> PortalOrder:
-    return client.order(OrganizationIdentity.orders, order_id)
+    return client.order(order_id)
 
 
 class Command(BaseCommand):
