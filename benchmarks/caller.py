@@ -24,9 +24,8 @@ def ours(base_url: str, token: str, order: str) -> Callable[[], Any]:
     from polar_portal.conf import Secret
 
     order_id = uuid.UUID(order)
-    return lambda: Client(base_url, Secret(token), time.monotonic() + 10).invoice(
-        "/v1/customer-portal/orders/", order_id
-    )
+    orders = "/v1/customer-portal/orders/"
+    return lambda: Client(base_url, Secret(token), time.monotonic() + 10, orders=orders).invoice(order_id)
 
 
 def urllib3(base_url: str, token: str, order: str) -> Callable[[], Any]:

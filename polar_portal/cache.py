@@ -34,8 +34,8 @@ TOO_SLOW = 4.0
 
 PREFIX = "polar_portal:1"
 
-
-FAILURES = {kind.code: kind for kind in PolarError.__subclasses__()}
+#: What is shared of a failure is its code.
+KINDS = {kind.code: kind for kind in PolarError.__subclasses__()}
 
 
 def backend() -> BaseCache:
@@ -263,13 +263,13 @@ def _unpack_failure(outcome: Any) -> PolarError | PolarMisconfigured | None:
     failure: PolarError | PolarMisconfigured
     if code == PolarMisconfigured.code:
         failure = PolarMisconfigured(message)
-    elif isinstance(code, str) and code in FAILURES:
+    elif isinstance(code, str) and code in KINDS:
         order_id, retry_after, fields = (outcome.get(name) for name in ("polar_order_id", "retry_after", "fields"))
         try:
-            failure = FAILURES[code](
+            failure = KINDS[code](
                 message,
                 polar_order_id=uuid.UUID(order_id) if order_id else None,
-                retry_after=min(max(retry_after, 1), 3600) if isinstance(retry_after, int) else None,
+                retry_after=retry_after if isinstance(retry_after, int) else None,
                 fields=fields,
             )
         except (ValueError, TypeError, AttributeError):

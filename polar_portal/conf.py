@@ -81,6 +81,11 @@ def _read(name: str, default: Any) -> Any:
 
 
 class Conf:
+    """The settings, each a property of its own name; and what of Django's own settings we need, in lower case.
+
+    Each raises PolarMisconfigured for a value that can't be used.
+    """
+
     @property
     def POLAR_ACCESS_TOKEN(self) -> Secret:
         """The organization's access token."""

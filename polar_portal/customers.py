@@ -25,8 +25,9 @@ from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
 from polar_portal.conf import Secret, conf
+from polar_portal.database import as_written, tolerating_database
 from polar_portal.exceptions import NotACustomer, PolarMisconfigured
-from polar_portal.models import CustomerSession, Order, tolerating_database
+from polar_portal.models import CustomerSession, Order
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -114,6 +115,11 @@ def scopes(*who: Any) -> dict[str, int]:
     return {hmac.digest(_scope_key(key), value, "sha256").hex(): place for place, key in enumerate(keys)}
 
 
+def scope(*who: Any) -> str:
+    """Return the current one of `scopes`."""
+    return next(iter(scopes(*who)))
+
+
 _CANONICAL = json.JSONEncoder(sort_keys=True, default=Secret.reveal)
 
 
@@ -134,9 +140,11 @@ def find_session(user: Any, among: Mapping[str, int], *, other_than: Secret | No
     among: scopes with the place of the key each was made with; the first is the current one.
     other_than: a token that Polar has refused.
     """
-    rows = CustomerSession.objects.filter(
-        user_id=user.pk, scope__in=list(among), expires_at__gt=timezone.now() + RENEW_EARLY
-    ).values_list("scope", "encrypted_token", "polar_customer_id")
+    rows = (
+        as_written(CustomerSession)
+        .filter(user_id=user.pk, scope__in=list(among), expires_at__gt=timezone.now() + RENEW_EARLY)
+        .values_list("scope", "encrypted_token", "polar_customer_id")
+    )
     kept: list[tuple[str, str, uuid.UUID]] = []
     with tolerating_database("Kept customer sessions can't be read; a new one is made"):
         kept = list(rows)
@@ -172,7 +180,7 @@ def keep_session(user: Any, scope: str, key: int, issued: IssuedSession, asked_a
 
 def kept_scopes(polar_customer_id: uuid.UUID) -> list[str]:
     """Return the scopes of all users who have acted as this customer, as far as their sessions are kept."""
-    return list(CustomerSession.objects.filter(polar_customer_id=polar_customer_id).values_list("scope", flat=True))
+    return list(as_written(CustomerSession).filter(polar_customer_id=polar_customer_id).values_list("scope", flat=True))
 
 
 def forget_customer(polar_customer_id: uuid.UUID) -> None:
@@ -183,7 +191,7 @@ def forget_customer(polar_customer_id: uuid.UUID) -> None:
 def remember_listed(user: Any, scope: str, order_ids: Sequence[uuid.UUID]) -> None:
     """Note that Polar has listed these orders to this scope: they may be shown to it when Polar can't be reached."""
     with tolerating_database("Which orders were listed can't be kept"):
-        for row in CustomerSession.objects.filter(user_id=user.pk, scope=scope):
+        for row in as_written(CustomerSession).filter(user_id=user.pk, scope=scope):
             if new := [each.hex for each in order_ids if each.hex not in row.listed_orders]:
                 known = [*new, *row.listed_orders][:MOST_LISTED]
                 CustomerSession.objects.filter(pk=row.pk).update(listed_orders=known)
@@ -198,7 +206,7 @@ def forget_listed(user: Any, among: Mapping[str, int]) -> None:
 def listed(user: Any, among: Mapping[str, int]) -> QuerySet[Order]:
     """Return what this site knows of the orders that Polar has listed to one of these scopes."""
     known = Q(pk__in=[])
-    for row in CustomerSession.objects.filter(user_id=user.pk, scope__in=list(among)):
+    for row in as_written(CustomerSession).filter(user_id=user.pk, scope__in=list(among)):
         ids = [uuid.UUID(each) for each in row.listed_orders]
         known |= Q(pk__in=ids, polar_customer_id=row.polar_customer_id)
     return Order.objects.filter(known)

@@ -21,8 +21,9 @@ from polar_portal import customers, documents, mirror
 from polar_portal.api import signatures
 from polar_portal.api.schemas import Nonsense, PortalOrder, customer_id
 from polar_portal.conf import conf
+from polar_portal.database import announce, as_written
 from polar_portal.exceptions import PolarMisconfigured, WebhookVerificationError
-from polar_portal.models import WebhookDelivery, announce
+from polar_portal.models import WebhookDelivery
 from polar_portal.signals import webhook_received
 
 logger = logging.getLogger(__name__)
@@ -56,9 +57,7 @@ def receive(headers: Mapping[str, str], body: bytes) -> WebhookDelivery:
             afterwards = _apply(delivery, body)
     except IntegrityError:
         # Known already. Polar sends again what we answered too late; and, at the press of a button, anything.
-        # From where it was written: where reads go to a replica, that may not have it yet.
-        known = WebhookDelivery.objects.using(alias).get(delivery_id=delivery_id)
-        return run_again(known)
+        return run_again(as_written(WebhookDelivery).get(delivery_id=delivery_id))
     afterwards()
     announce(webhook_received, WebhookDelivery, delivery_id=delivery_id, type=delivery.type)
     return delivery
@@ -73,7 +72,7 @@ def run_again(delivery: WebhookDelivery) -> WebhookDelivery:
         # Whoever writes to the row first does the work; another worker waits here, and then finds it done. By its key
         # alone: through the index of outcomes MariaDB would lock every failed delivery, and two workers each other.
         WebhookDelivery.objects.filter(pk=delivery.pk).update(attempts=F("attempts"))
-        delivery = WebhookDelivery.objects.using(alias).get(pk=delivery.pk)
+        delivery = as_written(WebhookDelivery).get(pk=delivery.pk)
         afterwards = _nothing
         if delivery.outcome == Outcome.FAILED:
             delivery.attempts += 1

@@ -44,6 +44,9 @@ __all__ = [
     "WebhookVerificationError",
 ]
 
+#: Seconds after which to come back when neither Polar nor a failure says.
+COME_BACK = 30
+
 
 class PolarError(Exception):
     """The base of all failures that a caller can act on. `str` of each may be logged and shown to staff.
@@ -53,7 +56,7 @@ class PolarError(Exception):
         status: of the answer that our views give for it.
         log_level: at which it is logged.
         polar_order_id: the order that was asked for, where that is known, else None.
-        retry_after: whole seconds (1 to 3600) after which asking again makes sense, or None.
+        retry_after: whole seconds after which asking again makes sense, made 1 to 3600; or None.
         fields: for each refused billing field the reasons, in Polar's words.
         order: the PortalOrder that was read on the way, or None.
         remembered: whether another click has met and logged it before.
@@ -69,12 +72,13 @@ class PolarError(Exception):
         message: str = "",
         *,
         polar_order_id: uuid.UUID | None = None,
-        retry_after: int | None = None,
+        retry_after: float | None = None,
         fields: Mapping[str, list[str]] | None = None,
     ) -> None:
         super().__init__(message or self.default_message)
         self.polar_order_id = polar_order_id
-        self.retry_after = retry_after
+        # Whatever Polar, a clock or the cache may say.
+        self.retry_after = None if retry_after is None else int(min(max(retry_after, 1), 3600))
         self.fields = dict(fields or {})
         # For a page that offers what can be done about it.
         self.order: Any = None

@@ -75,7 +75,7 @@ class Identity(ABC):
         """Raise what `seen`, read from the cache under `memory_keys`, says that Polar would answer."""
         until = seen.get(self.limit_key)
         if is_moment(until) and 0 < (left := until - time.time()) <= 3600:
-            failure = RateLimited("Polar's rate limit was reached a moment ago.", retry_after=_whole_seconds(left))
+            failure = RateLimited("Polar's rate limit was reached a moment ago.", retry_after=left)
             failure.remembered = True
             raise failure
 
@@ -88,7 +88,7 @@ class Identity(ABC):
         from polar_portal.api.client import Client
 
         try:
-            return ask(Client(self.base_url, token, self.ends_at, before_each=self.before_each))
+            return ask(Client(self.base_url, token, self.ends_at, orders=self.orders, before_each=self.before_each))
         except RateLimited as limited:
             if limited.remembered:
                 raise  # not Polar's word: see `before_each`
@@ -106,7 +106,7 @@ class OrganizationIdentity(Identity):
     def __init__(self, within: Identity | None = None) -> None:
         super().__init__(within)
         self._token = conf.POLAR_ACCESS_TOKEN
-        self.scope = next(iter(customers.scopes("organization", self.base_url, self._token)))
+        self.scope = customers.scope("organization", self.base_url, self._token)
 
     @property
     def limit_key(self) -> str:
@@ -143,7 +143,7 @@ class CustomerIdentity(Identity):
     def limit_key(self) -> str:
         # Polar counts all tokens of one customer together, whichever user or member they were made for.
         customer = {name: value for name, value in self._customer.items() if name.endswith("customer_id")}
-        return f"{PREFIX}:{next(iter(customers.scopes('limit', self.base_url, customer)))}:limit"
+        return f"{PREFIX}:{customers.scope('limit', self.base_url, customer)}:limit"
 
     @property
     def _absent_key(self) -> str:
@@ -207,7 +207,7 @@ class CustomerIdentity(Identity):
         organization = OrganizationIdentity(within=self)
         # One slot for each session that this user may cause within a minute. At this server: a site's tests meet many
         # within a minute, all as a user of the same key.
-        user = next(iter(customers.scopes("sessions", self.base_url, str(self._user.pk))))
+        user = customers.scope("sessions", self.base_url, str(self._user.pk))
         slots = [f"{PREFIX}:{user}:session:{number}" for number in range(SESSIONS_A_MINUTE)]
         seen = self.cache.get_many([*slots, *organization.memory_keys])
         organization.recall(seen)
@@ -263,7 +263,3 @@ def _key(scope: str, kind: str, polar_order_id: uuid.UUID | None) -> str:
 
 def _within_a_minute(moment: Any) -> bool:
     return isinstance(moment, float) and 0 <= time.time() - moment < 60
-
-
-def _whole_seconds(left: float) -> int:
-    return int(min(max(left, 1), 3600))

@@ -16,7 +16,8 @@ from django.db import IntegrityError, OperationalError, router, transaction
 from django.db.models import F
 
 from polar_portal.api.schemas import PortalOrder
-from polar_portal.models import Order, announce, from_field, to_field, tolerating_database
+from polar_portal.database import announce, as_written, from_field, to_field, tolerating_database
+from polar_portal.models import Order
 from polar_portal.signals import invoice_ready, order_changed
 
 MIRRORED = (
@@ -99,14 +100,14 @@ def from_row(row: Order) -> PortalOrder:
 
 def _insert(rows: dict[Any, Order]) -> tuple[list[Order], list[Order]]:
     """Insert the rows that are not there. Return those inserted, and what is there of the others."""
-    known = list(Order.objects.filter(pk__in=list(rows)))
+    known = list(as_written(Order).filter(pk__in=list(rows)))
     new = [row for pk, row in rows.items() if pk not in {each.pk for each in known}]
     if not new:
         return [], known
     alias = router.db_for_write(Order)
     try:
         with transaction.atomic(using=alias):
-            Order.objects.bulk_create(new)
+            as_written(Order).bulk_create(new)
     except IntegrityError:
         # Another worker has just brought some of them: each on its own, to see which.
         inserted = []

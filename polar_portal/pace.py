@@ -1,7 +1,7 @@
 """How fast exports and sync runs ask Polar: with half of the organization's limit, so that customers keep the rest.
 
 >>> from polar_portal.pace import Pace
->>> Pace().ask(lambda client: client.orders("/v1/orders/", page=1, limit=100))
+>>> Pace().ask(lambda client: client.orders(page=1, limit=100))
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HalfReached(RateLimited):
     default_message = "Exports and sync runs use at most half of Polar's limit, and have."
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(retry_after=max(1, math.ceil(seconds)))
+        super().__init__(retry_after=math.ceil(seconds))
         self.seconds = seconds
         self.remembered = True  # Polar has said nothing: no line in the log, and nothing for customers to share
 

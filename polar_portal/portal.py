@@ -27,9 +27,9 @@ from asgiref.sync import sync_to_async
 
 from polar_portal import documents, orders
 from polar_portal.api.schemas import BillingAddress, Document, OrderLine, PortalOrder
+from polar_portal.database import announce
 from polar_portal.exceptions import OrderNotFound, PolarError, PolarMisconfigured
 from polar_portal.identity import CustomerIdentity, Identity, OrganizationIdentity
-from polar_portal.models import announce
 from polar_portal.orders import Page
 from polar_portal.pace import Pace
 from polar_portal.signals import document_handed_out
@@ -44,7 +44,8 @@ NO_ORDER = uuid.UUID(int=0)
 I = TypeVar("I", bound=Identity)  # noqa: E741 - whose portal it is
 
 
-DOCUMENTS: dict[str, Callable[[Any, uuid.UUID], Document]] = {
+#: How each kind of document is had.
+GIVE: dict[str, Callable[[Any, uuid.UUID], Document]] = {
     "invoice": documents.invoice,
     "receipt": documents.receipt,
 }
@@ -86,7 +87,7 @@ class _Portal(Generic[I]):
             OrderNotFound: there is no such order for whoever asks, or this is no id.
             PolarError, PolarMisconfigured: what any call may raise, see above.
         """
-        return self._hand_out("invoice", polar_order_id)
+        return self.document("invoice", polar_order_id)
 
     async def ainvoice(self, polar_order_id: uuid.UUID | str) -> Document:
         """See invoice()."""
@@ -128,11 +129,28 @@ class _Portal(Generic[I]):
             OrderNotFound: there is no such order for whoever asks, or this is no id.
             PolarError, PolarMisconfigured: what any call may raise, see above.
         """
-        return self._hand_out("receipt", polar_order_id)
+        return self.document("receipt", polar_order_id)
 
     async def areceipt(self, polar_order_id: uuid.UUID | str) -> Document:
         """See receipt()."""
         return await sync_to_async(self.receipt)(polar_order_id)
+
+    def document(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
+        """Return the address of a document, as `invoice` and `receipt` do.
+
+        Args:
+            kind: "invoice" or "receipt".
+            polar_order_id: the order's id at Polar.
+
+        Raises: as those methods do.
+        """
+        document = self._run(kind, polar_order_id, GIVE[kind])
+        self._announce(kind, polar_order_id)
+        return document
+
+    async def adocument(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
+        """See document()."""
+        return await sync_to_async(self.document)(kind, polar_order_id)
 
     def cached(self, kind: str, polar_order_id: uuid.UUID | str) -> Document | None:
         """Return the document if it can be had without asking Polar, else None.
@@ -168,16 +186,11 @@ class _Portal(Generic[I]):
             kind: "invoice" or "receipt".
             polar_order_id: the order's id at Polar.
         """
-        self._run(kind, polar_order_id, DOCUMENTS[kind])
+        self._run(kind, polar_order_id, GIVE[kind])
 
     async def arequire(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
         """See require()."""
         await sync_to_async(self.require)(kind, polar_order_id)
-
-    def _hand_out(self, kind: str, polar_order_id: uuid.UUID | str) -> Document:
-        document = self._run(kind, polar_order_id, DOCUMENTS[kind])
-        self._announce(kind, polar_order_id)
-        return document
 
     def _announce(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
         if document_handed_out.receivers:

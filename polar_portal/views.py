@@ -22,10 +22,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from polar_portal import events
+from polar_portal import events, making, waiting
 from polar_portal.conf import conf
-from polar_portal.documents import ASK_EVERY
 from polar_portal.exceptions import (
+    COME_BACK,
     BillingDetailsInvalid,
     BillingDetailsMissing,
     DocumentPending,
@@ -42,12 +42,6 @@ from polar_portal.forms import BillingDetailsForm
 from polar_portal.portal import CustomerPortal, Document, PortalOrder
 from polar_portal.texts import DOCUMENTS, FAILURES
 
-#: How often a waiting page comes back by itself before it offers a way out instead.
-LONGEST_WAIT = 20
-#: How often it is believed that Polar makes an invoice only because the address says so: for 20 seconds or so.
-WAIT_UNSEEN = 6
-#: Seconds after which to come back when a failure does not say.
-COME_BACK = 30
 LARGEST_DELIVERY = 1024 * 1024
 
 logger = logging.getLogger(__name__)
@@ -194,10 +188,7 @@ class DocumentView(PortalView):
         if self.waits:
             self.portal.require(self.kind, polar_order_id)
             return self.ready(polar_order_id)
-        return self.found(self.ask(polar_order_id))
-
-    def ask(self, polar_order_id: uuid.UUID) -> Document:
-        raise NotImplementedError
+        return self.found(self.portal.document(self.kind, polar_order_id))
 
     def guessed(self, **kwargs: Any) -> HttpResponse:
         if document := self.portal.cached(self.kind, kwargs["polar_order_id"]):
@@ -205,9 +196,9 @@ class DocumentView(PortalView):
         return super().guessed(**kwargs)
 
     def ready(self, polar_order_id: uuid.UUID) -> HttpResponse:
-        """Answer a page that starts the download, so that the page left behind tells the truth."""
+        """Answer a page that starts the download."""
         response = self.page("ready", self.texts(polar_order_id))
-        response["Refresh"] = f"0; url={self.address(polar_order_id)}"
+        waiting.start_download(response, self.address(polar_order_id))
         response["Referrer-Policy"] = "no-referrer"
         return response
 
@@ -224,16 +215,15 @@ class DocumentView(PortalView):
     def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
         if self.wants_json or not isinstance(failure, DocumentPending):
             return super().failed(failure, **kwargs)
-        return self.wait(kwargs["polar_order_id"], failure.retry_after or ASK_EVERY)
+        return self.wait(kwargs["polar_order_id"], failure.retry_after or making.ASK_EVERY)
 
     def wait(self, polar_order_id: uuid.UUID, seconds: int) -> HttpResponse:
-        """Answer the page that comes back by itself, without JavaScript too, but not for ever."""
-        waited = self.waited or 0
-        context = {**self.texts(polar_order_id), "gave_up": waited >= LONGEST_WAIT, "seconds": seconds}
-        response = self.page("waiting", context, DocumentPending.status)
+        """Answer the page that comes back by itself."""
+        waited = waiting.waited(self.request) or 0
+        context = {**self.texts(polar_order_id), "gave_up": waiting.is_over(waited), "seconds": seconds}
+        response = self.page("waiting", context)
         response["Retry-After"] = str(seconds)
-        if not context["gave_up"]:
-            response["Refresh"] = f"{seconds}; url={self.address(polar_order_id)}?waiting={waited + 1}"
+        waiting.come_back(response, self.address(polar_order_id), seconds, waited)
         return response
 
     @property
@@ -241,12 +231,6 @@ class DocumentView(PortalView):
         """Whether this is the page that comes back by itself."""
         # Django takes a query apart even when there is none.
         return bool(self.request.META.get("QUERY_STRING")) and "waiting" in self.request.GET and not self.wants_json
-
-    @property
-    def waited(self) -> int | None:
-        """How often this page has come back by itself; None when nobody waits."""
-        waiting = self.request.GET.get("waiting", "")
-        return min(int(waiting), LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,4}", waiting) else None
 
     def address(self, polar_order_id: uuid.UUID) -> str:
         return reverse(f"polar_portal:{self.kind}", args=[polar_order_id])
@@ -266,9 +250,6 @@ class InvoiceView(DocumentView):
 
     kind = "invoice"
 
-    def ask(self, polar_order_id: uuid.UUID) -> Document:
-        return self.portal.invoice(polar_order_id)
-
     def post(self, request: HttpRequest, polar_order_id: uuid.UUID) -> HttpResponse:
         try:
             self.portal.generate_invoice(polar_order_id)
@@ -281,9 +262,8 @@ class InvoiceView(DocumentView):
     def failed(self, failure: PolarError | PolarMisconfigured, **kwargs: Any) -> HttpResponse:
         if not isinstance(failure, InvoiceNotGenerated):
             return super().failed(failure, **kwargs)
-        # Without a cache nobody remembers that Polar was asked to make it. The address does, for as long as that takes.
-        if self.waited is not None and self.waited < WAIT_UNSEEN:
-            return super().failed(DocumentPending(retry_after=ASK_EVERY), **kwargs)
+        if waiting.is_believed(waiting.waited(self.request)):
+            return super().failed(DocumentPending(retry_after=making.ASK_EVERY), **kwargs)
         return super().failed(failure, **kwargs) if self.wants_json else self.offer(failure, kwargs["polar_order_id"])
 
     def offer(self, failure: InvoiceNotGenerated, polar_order_id: uuid.UUID) -> HttpResponse:
@@ -299,9 +279,6 @@ class InvoiceView(DocumentView):
 
 class ReceiptView(DocumentView):
     kind = "receipt"
-
-    def ask(self, polar_order_id: uuid.UUID) -> Document:
-        return self.portal.receipt(polar_order_id)
 
 
 class BillingDetailsView(PortalView):
@@ -448,8 +425,8 @@ def is_guess(request: HttpRequest) -> bool:
 def made(view: PortalView, polar_order_id: uuid.UUID) -> HttpResponse:
     """Answer who has had an invoice made: it is being prepared."""
     if view.wants_json:
-        return view.told(DocumentPending(retry_after=ASK_EVERY))
-    return Redirect(f"{reverse('polar_portal:invoice', args=[polar_order_id])}?waiting=0", status=303)
+        return view.told(DocumentPending(retry_after=making.ASK_EVERY))
+    return Redirect(waiting.first(reverse("polar_portal:invoice", args=[polar_order_id])), status=303)
 
 
 def order_json(order: PortalOrder) -> dict[str, Any]:

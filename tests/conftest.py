@@ -124,6 +124,16 @@ def press() -> Click:
     return press
 
 
+class ReadsFromReplica:
+    """A host whose reads go to another database; here it has none, so that each such read would fail."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
 def asked(polar: FakePolar) -> list[str]:
     """What Polar was asked, shortened: `GET invoice`, `POST invoice`, `GET order`, `POST session`."""
     short = {"customer-sessions": "session"}

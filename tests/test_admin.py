@@ -416,7 +416,7 @@ def test_without_the_permission_there_is_no_zip_by_any_path(
 def test_under_asgi_the_zip_is_sent_by_a_thread_of_its_own(
     fake_polar: FakePolar, sam: User, ada: User, ada_at_polar: FakeCustomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polar_portal.documents._edited", lambda polar_order_id: None)
+    monkeypatch.setattr("polar_portal.edits.edited_at", lambda polar_order_id: None)
     purchases = [buy(ada, fake_polar.add_order(ada_at_polar, invoice=True).id) for _ in range(3)]
     client = AsyncClient()
     client.force_login(sam)

@@ -15,11 +15,12 @@ from django.test import Client
 from django.utils.translation import override
 from pytest_django import Settings
 
+from polar_portal import events
 from polar_portal.exceptions import BillingDetailsInvalid, DocumentPending, OrderNotFound, PolarUnavailable
 from polar_portal.models import Order
 from polar_portal.portal import BillingAddress, CustomerPortal, OrganizationPortal
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
-from tests.conftest import JSON, asked
+from tests.conftest import JSON, ReadsFromReplica, asked
 
 ADDRESS = {"line1": "1 Main St", "city": "San Francisco", "postal_code": "94105", "country": "US", "state": "US-CA"}
 GOOD = {"name": "Ada Lovelace", "line2": "", **ADDRESS}
@@ -317,6 +318,22 @@ def test_note_of_an_edit_outlives_the_cache(
     with pytest.raises(DocumentPending):
         CustomerPortal(ada).invoice(invoiced.id)
     assert "New Name Ltd" in text_of(fake_polar, wait_for(ada, invoiced, now))
+
+
+@pytest.mark.django_db
+def test_a_replica_that_lags_brings_neither_the_old_file_back_nor_a_second_session(
+    fake_polar: FakePolar, ada: User, invoiced: FakeOrder, now: time_machine.Traveller, settings: Settings
+) -> None:
+    settings.DATABASE_ROUTERS = [ReadsFromReplica()]
+    CustomerPortal(ada).invoice(invoiced.id)
+    CustomerPortal(ada).update_billing_details(invoiced.id, name="Augusta King", address=FRENCH)
+    with pytest.raises(DocumentPending):
+        CustomerPortal(ada).invoice(invoiced.id)
+    now.shift(15)
+    body, headers = fake_polar.webhook("order.updated", invoiced)
+    assert events.receive(headers, body).outcome == "applied"
+    assert "Augusta King" in text_of(fake_polar, CustomerPortal(ada).invoice(invoiced.id).url)
+    assert fake_polar.count("POST", "/customer-sessions/") == 1
 
 
 def test_edit_while_the_first_job_has_read_the_old_name(

@@ -447,7 +447,7 @@ def test_a_crowd_on_one_cold_document_makes_one_call(
     # Nothing of it asks the database: SQLite in memory has a connection for each thread, which nobody would close.
     session = CustomerPortal(ada)._identity()._find_session()
     monkeypatch.setattr("polar_portal.identity.CustomerIdentity._find_session", lambda self, **kwargs: session)
-    monkeypatch.setattr("polar_portal.documents._edited", lambda polar_order_id: None)
+    monkeypatch.setattr("polar_portal.edits.edited_at", lambda polar_order_id: None)
     results = at_once(50, lambda: CustomerPortal(ada).invoice(order.id))
     assert len({result.url for result in results}) == 1
     assert asked(fake_polar) == ["GET invoice"]

@@ -591,12 +591,12 @@ def test_every_line_of_the_log_is_told() -> None:
         written = re.findall(r'logger\.\w+\((?:failure\.log_level, )?"(.*?)"', source)
         assert len(written) == len(re.findall(r"logger\.\w+\(", source)), path
         for text in written:
-            if path.name != "models.py":  # that one's are told below, and those of exceptions in the tables
+            if path.name != "database.py":  # that one's are told below, and those of exceptions in the tables
                 assert any(re.match(re.sub("%[sr]", ".+", text.replace("(", r"\(")), each) for each in told), text
         for why in re.findall(r'_give_up\(f"(.*?)"\)', source):
             assert re.search("'default' " + re.sub("{.*?}|[()]", ".+?", why) + "; this click", FAILURES), why
     rows = re.findall(
-        r"^\| (`.*?`) \|", FAILURES.partition("What the lines of `polar_portal.models` say")[2], re.MULTILINE
+        r"^\| (`.*?`) \|", FAILURES.partition("What the lines of `polar_portal.database` say")[2], re.MULTILINE
     )
     assert {text for row in rows for text in re.findall(r"`(.+?)`", row)} == refused
 

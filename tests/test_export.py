@@ -647,7 +647,7 @@ def exporting() -> list[threading.Thread]:
 def asgi(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Our view alone, which asks no database: SQLite in memory has one for each thread, which nobody would close."""
     settings.ROOT_URLCONF = __name__
-    monkeypatch.setattr("polar_portal.documents._edited", lambda polar_order_id: None)
+    monkeypatch.setattr("polar_portal.edits.edited_at", lambda polar_order_id: None)
 
 
 @pytest.mark.usefixtures("asgi")

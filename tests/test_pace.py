@@ -31,7 +31,7 @@ def _clock(clock: Clock) -> None:
 
 def ask(pace: Pace) -> OrderPage:
     """What a sync run asks again and again."""
-    return pace.ask(lambda client: client.orders("/v1/orders/", page=1, limit=100))
+    return pace.ask(lambda client: client.orders(page=1, limit=100))
 
 
 def another_process() -> None:
@@ -124,7 +124,7 @@ class OrganizationAsk:
     """One question, not waited for."""
 
     def once(self) -> OrderPage:
-        return Pace().identity().call(lambda client: client.orders("/v1/orders/", page=1, limit=100))
+        return Pace().identity().call(lambda client: client.orders(page=1, limit=100))
 
 
 def test_threads_do_not_take_the_same_place_twice(
@@ -263,7 +263,7 @@ def test_customers_are_not_held_back_by_it(
     with pytest.raises(HalfReached):
         OrganizationAsk().once()
     assert CustomerPortal(ada).invoice(order.id)
-    assert OrganizationIdentity().call(lambda client: client.order("/v1/orders/", order.id))
+    assert OrganizationIdentity().call(lambda client: client.order(order.id))
     assert caplog.text == ""
 
 
@@ -318,7 +318,7 @@ def test_other_failures_are_not_waited_for(fake_polar: FakePolar, clock: Clock, 
         fake_polar.revoke_access_token()
     pace = Pace()
     with pytest.raises(OrderNotFound if breaks == "order" else PolarMisconfigured):
-        pace.ask(lambda client: client.order("/v1/orders/", uuid.uuid4()))
+        pace.ask(lambda client: client.order(uuid.uuid4()))
     assert clock.waits == []
 
 

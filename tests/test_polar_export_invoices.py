@@ -384,7 +384,20 @@ def test_what_somebody_else_keeps_in_the_working_folder_stays(
 # Which orders
 
 
-def test_since_until_and_customer_choose(fake_polar: FakePolar, customer: FakeCustomer, folder: Path) -> None:
+def test_day_is_one_of_this_sites_time_zone(
+    fake_polar: FakePolar, customer: FakeCustomer, folder: Path, settings: Settings
+) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    moments = [october(1) - timedelta(hours=3), october(1) - timedelta(hours=1), october(1) + timedelta(hours=23)]
+    orders = [fake_polar.add_order(customer, invoice=True, created_at=moment) for moment in moments]
+    run(folder, "--since", "2026-10-01", "--until", "2026-10-02")
+    assert list(outcomes(folder)) == [str(orders[1].id)]
+
+
+def test_since_until_and_customer_choose(
+    fake_polar: FakePolar, customer: FakeCustomer, folder: Path, settings: Settings
+) -> None:
+    settings.TIME_ZONE = "UTC"
     orders = buy(fake_polar, customer, 10)
     buy(fake_polar, fake_polar.add_customer(external_id="2"), 10)
     run(folder, "--since", "2026-10-03", "--until", "2026-10-05", "--customer", str(customer.id))
@@ -400,8 +413,8 @@ def test_months_neither_overlap_nor_leave_a_gap(fake_polar: FakePolar, customer:
     moments = [october(1), october(15), october(31) + timedelta(days=1) - timedelta(microseconds=1), october(31)]
     orders = [fake_polar.add_order(customer, invoice=True, created_at=moment) for moment in moments]
     orders.append(fake_polar.add_order(customer, invoice=True, created_at=datetime(2026, 11, 1, tzinfo=timezone.utc)))
-    run(tmp_path / "10", "--since", "2026-10-01", "--until", "2026-11-01T00:00:00Z")
-    run(tmp_path / "11", "--since", "2026-11-01T01:00:00+01:00", "--until", "2026-12-01T00:00:00")
+    run(tmp_path / "10", "--since", "2026-10-01T00:00:00Z", "--until", "2026-11-01T00:00:00Z")
+    run(tmp_path / "11", "--since", "2026-11-01T01:00:00+01:00", "--until", "2026-12-01T00:00:00Z")
     assert set(outcomes(tmp_path / "10")) == {str(order.id) for order in orders[:4]}
     assert set(outcomes(tmp_path / "11")) == {str(orders[4].id)}
 
@@ -420,7 +433,7 @@ def test_several_customers_by_either_id(fake_polar: FakePolar, customer: FakeCus
 
 
 @pytest.mark.parametrize(
-    "args", [["--customer", "2"], ["--customer", "ID"], ["--since", "2026-10-06"], ["--until", "2026-10-01"]]
+    "args", [["--customer", "2"], ["--customer", "ID"], ["--since", "2026-10-06"], ["--until", "2026-10-01T00:00:00Z"]]
 )
 def test_server_that_ignores_what_is_wanted_does_no_harm(
     fake_polar: FakePolar, customer: FakeCustomer, folder: Path, args: list[str]
@@ -511,9 +524,9 @@ def test_order_that_is_unknown_is_a_failure_of_its_own(
         (["--order", "7"], "a UUID"),
         (["--order", str(uuid.UUID(int=7)), "--customer", "7"], "--order names the orders"),
         (["--order", str(uuid.UUID(int=7)), "--since", "2026-10-01"], "--order names the orders"),
-        (["--since", "yesterday"], "--since must be like"),
-        (["--until", "2026-13-01"], "--until must be like"),
-        (["--since", "0001-01-01"], "--since must be like"),
+        (["--since", "yesterday"], "--since is '"),
+        (["--until", "2026-13-01"], "--until is '2026-13-01'; it must look like 2026-11-01"),
+        (["--since", "0001-01-01"], "--since is '"),
         (["--since", "2026-10-02", "--until", "2026-10-02"], "--until must be later"),
         (["--customer", ""], "--customer must not be empty"),
     ],
@@ -586,7 +599,7 @@ def test_a_terminals_line_ends_before_what_is_left_out_is_named(
 def test_list_that_breaks_off_is_told_and_what_came_before_is_kept(
     fake_polar: FakePolar, customer: FakeCustomer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polar_portal.orders.ALL_BY", (2,))
+    monkeypatch.setattr("polar_portal.sync.ALL_BY", (2,))
     orders = buy(fake_polar, customer, 5)
     really = fake_polar.handle
 

@@ -316,12 +316,12 @@ def test_ctrl_c_keeps_what_was_brought_and_says_how_to_go_on(
         return answer
 
     answer_by(monkeypatch, fake_polar, change)
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.raises(SystemExit) as left:
-        call_command("polar_sync_orders", stdout=out, stderr=err)
-    assert left.value.code == 130
+    out = io.StringIO()
+    with pytest.raises(CommandError) as stopped:
+        call_command("polar_sync_orders", stdout=out)
+    assert stopped.value.returncode == 130
     assert re.fullmatch(
-        r"Stopped\. What was brought stays\. To go on .* --since 2026-11-22T\d\d:\d\d:00Z\n", err.getvalue()
+        r"Stopped\. What was brought stays\. To go on .* --since 2026-11-22T\d\d:\d\d:00Z", str(stopped.value)
     )
     assert "Done" not in out.getvalue()
     assert len(ids()) == 100

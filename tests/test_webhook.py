@@ -23,7 +23,7 @@ from polar_portal import events, mirror, views
 from polar_portal.models import Order, WebhookDelivery
 from polar_portal.signals import webhook_received
 from polar_portal.testing import Event, FakeCustomer, FakeOrder, FakePolar
-from tests.conftest import signed
+from tests.conftest import ReadsFromReplica, signed
 
 pytestmark = pytest.mark.django_db
 
@@ -283,16 +283,6 @@ def test_what_failed_takes_effect_when_it_is_sent_again(fake_polar: FakePolar, o
         deliver(fake_polar, event)
     assert deliver(fake_polar, event).status_code == 204
     assert (WebhookDelivery.objects.get().outcome, Order.objects.count()) == ("applied", 1)
-
-
-class ReadsFromReplica:
-    """A host whose reads go to another database; here it has none, so that each such read would fail."""
-
-    def db_for_read(self, model: Any, **hints: Any) -> str:
-        return "replica"
-
-    def db_for_write(self, model: Any, **hints: Any) -> str:
-        return "default"
 
 
 def test_what_is_known_of_a_delivery_is_read_from_where_it_was_written(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from polar_portal import mirror
-from polar_portal.documents import ASK_EVERY
+from polar_portal import making, mirror, waiting
 from polar_portal.exceptions import (
     DocumentPending,
     InvoiceNotGenerated,
@@ -28,7 +26,7 @@ from polar_portal.exceptions import (
 )
 from polar_portal.portal import OrganizationPortal, order_id_of
 from polar_portal.texts import DOCUMENTS, FAILURES
-from polar_portal.views import LONGEST_WAIT, WAIT_UNSEEN, Redirect
+from polar_portal.views import Redirect
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -104,7 +102,7 @@ class InvoiceActionMixin(ModelAdmin):
         try:
             if "generate" in request.POST:
                 portal.generate_invoice(order_id)
-                return Redirect(f"{address}?waiting=0", status=303)
+                return Redirect(waiting.first(address), status=303)
             portal.require("invoice", order_id)
         except InvoiceNotGenerated as missing:
             context = {
@@ -114,7 +112,7 @@ class InvoiceActionMixin(ModelAdmin):
             }
             return self._ask_first(request, [pk], context)
         except DocumentPending:
-            return Redirect(f"{address}?waiting=0", status=303)
+            return Redirect(waiting.first(address), status=303)
         return self._ready(request, address)
 
     def _download_several(self, request: HttpRequest, chosen: Sequence[tuple[Any, Any]]) -> HttpResponseBase:
@@ -152,8 +150,7 @@ class InvoiceActionMixin(ModelAdmin):
         """Redirect staff to the PDF: from the cache, where the action has just put it. With `waiting`, wait for it."""
         if not self.has_download_invoice_permission(request):
             raise PermissionDenied
-        waiting = request.GET.get("waiting", "")
-        waited = min(int(waiting), LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,4}", waiting) else None
+        waited = waiting.waited(request)
         try:
             if waited is not None:
                 return self._wait(request, polar_order_id, waited)
@@ -171,27 +168,21 @@ class InvoiceActionMixin(ModelAdmin):
         try:
             OrganizationPortal().require("invoice", polar_order_id)
         except DocumentPending as pending:
-            seconds = pending.retry_after or ASK_EVERY
+            seconds = pending.retry_after or making.ASK_EVERY
         except InvoiceNotGenerated:
-            # Without a cache nobody remembers that Polar was asked to make it. The address does, for a while.
-            if waited >= WAIT_UNSEEN:
+            if not waiting.is_believed(waited):
                 raise
-            seconds = ASK_EVERY
+            seconds = making.ASK_EVERY
         else:
             return self._ready(request, request.path)
-        gave_up = waited >= LONGEST_WAIT
-        title = DOCUMENTS["invoice"][0]
+        title, gave_up = DOCUMENTS["invoice"][0], waiting.is_over(waited)
         response = self._page(request, "waiting", {"title": title, "gave_up": gave_up, "document_url": request.path})
-        response.status_code = DocumentPending.status
-        if not gave_up:
-            response["Refresh"] = f"{seconds}; url={request.path}?waiting={waited + 1}"
+        waiting.come_back(response, request.path, seconds, waited)
         return response
 
     def _ready(self, request: HttpRequest, address: str) -> HttpResponse:
-        # A page that opens the PDF, because the action is a form: under `form-action 'self'` browsers silently block a
-        # form's submission that ends elsewhere, redirects included.
         response = self._page(request, "ready", {"title": _("The invoice is ready"), "document_url": address})
-        response["Refresh"] = f"0; url={address}"
+        waiting.start_download(response, address)
         return response
 
     def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:

@@ -25,7 +25,8 @@ from django.utils.translation import ngettext
 from polar_portal import events
 from polar_portal.admin.invoice_action import InvoiceActionMixin
 from polar_portal.admin.lists import MOST_LISTED, ReadOnlyMixin
-from polar_portal.models import CustomerSession, Order, WebhookDelivery, from_field
+from polar_portal.database import from_field
+from polar_portal.models import CustomerSession, Order, WebhookDelivery
 from polar_portal.texts import STATUSES, amount_text, status_text
 
 #: How many orders a search by the beginning of a number finds. With 2,000 PostgreSQL would rather look whether each of

@@ -9,6 +9,7 @@ from polar_portal.api.client import PROBES, Client, Probe
 from polar_portal.conf import SERVERS, conf
 from polar_portal.diagnosis.findings import A_SETTING, Findings, Row, skipped
 from polar_portal.exceptions import PolarError, PolarMisconfigured, PolarUnavailable, RateLimited
+from polar_portal.identity import OrganizationIdentity
 
 SESSIONS, ORDERS = PROBES
 
@@ -30,7 +31,10 @@ NETWORK = {
 def make_client(base_url: str = "") -> Client:
     """Make a client for one call with the organization's token, without the cache, which may be what is wrong."""
     return Client(
-        base_url or conf.POLAR_BASE_URL, conf.POLAR_ACCESS_TOKEN, time.monotonic() + conf.POLAR_REQUEST_TIMEOUT
+        base_url or conf.POLAR_BASE_URL,
+        conf.POLAR_ACCESS_TOKEN,
+        time.monotonic() + conf.POLAR_REQUEST_TIMEOUT,
+        orders=OrganizationIdentity.orders,
     )
 
 

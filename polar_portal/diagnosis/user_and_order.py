@@ -26,7 +26,6 @@ from polar_portal.exceptions import (
     PolarMisconfigured,
     TokenRefused,
 )
-from polar_portal.identity import OrganizationIdentity
 
 LINK_CUSTOMERS = NotACustomer.default_message.partition(". ")[2]
 NO_SUCH_ORDER = (
@@ -71,7 +70,7 @@ def look_at_order(text: str, findings: Findings, *, with_customer: bool) -> Iter
         yield from skipped("there is no order", *rest)
         return
     try:
-        order = make_client().order(OrganizationIdentity.orders, order_id)
+        order = make_client().order(order_id)
     except OrderNotFound:
         yield Row("order", "problem", f"this organization has no order {order_id}", NO_SUCH_ORDER)
     except (PolarError, PolarMisconfigured, TokenRefused) as failure:
@@ -108,7 +107,7 @@ def _invoice(order: PortalOrder) -> Row:
         return Row("invoice", "skipped", A_SETTING)
     asked_at = datetime.now(tz=timezone.utc)
     try:
-        document = make_client().invoice(OrganizationIdentity.orders, order.id, anywhere=True)
+        document = make_client().invoice(order.id, anywhere=True)
     except InvoiceNotGenerated:
         details = "" if order.has_billing_details else ", and the form asks for billing details first"
         return Row("invoice", "ok", f"not made yet: the customer is offered to have it made{details}")

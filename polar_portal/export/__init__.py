@@ -18,10 +18,10 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
 
-from polar_portal.api.client import download
+from polar_portal import making
+from polar_portal.api.download import download
 from polar_portal.api.schemas import Document
 from polar_portal.conf import conf
-from polar_portal.documents import ASK_EVERY
 from polar_portal.exceptions import DocumentPending, InvoiceNotGenerated, PolarError, PolarMisconfigured
 from polar_portal.pace import Pace
 from polar_portal.portal import OrganizationPortal
@@ -103,19 +103,19 @@ class Export:
         for order in orders:
             brought = self._bring(order)
             if brought.outcome == DocumentPending.code:
-                heapq.heappush(aside, (time.time() + ASK_EVERY, next(turns), order))
+                heapq.heappush(aside, (time.time() + making.ASK_EVERY, next(turns), order))
             else:
                 yield from _handed_over(brought)
         until = time.time() + LOOK_AGAIN_FOR
         while aside:
             due, _, order = heapq.heappop(aside)
             if self._hopeless is None and (wait := due - time.time()) > 0:
-                self.pace.pause(min(wait, ASK_EVERY))
+                self.pace.pause(min(wait, making.ASK_EVERY))
             # However many there are, each is looked for once at least.
             last = time.time() >= until
             brought = self._bring(order, again=True)
             if brought.outcome == DocumentPending.code and not last:
-                heapq.heappush(aside, (time.time() + ASK_EVERY, next(turns), order))
+                heapq.heappush(aside, (time.time() + making.ASK_EVERY, next(turns), order))
             else:
                 yield from _handed_over(brought)
 
@@ -146,7 +146,7 @@ class Export:
                     raise
         if not again:
             self._portal.generate_invoice(order.polar_order_id)
-        raise DocumentPending(polar_order_id=order.polar_order_id, retry_after=ASK_EVERY)
+        raise DocumentPending(polar_order_id=order.polar_order_id, retry_after=making.ASK_EVERY)
 
     def _fetch(self, order: Wanted, document: Document) -> IO[bytes]:
         """Return the whole PDF: one that breaks off gets nowhere."""

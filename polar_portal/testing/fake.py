@@ -147,7 +147,8 @@ class FakePolar(Organization):
         else:
             answer = Answer(status, given)
         with self._lock:
-            self._scripts.append(Script(method, path, answer, exception, times, arrives))
+            if times is None or times > 0:
+                self._scripts.append(Script(method, path, answer, exception, times, arrives))
 
     def clear_failures(self) -> None:
         """Forget what ``fail`` was told."""
@@ -205,12 +206,14 @@ class FakePolar(Organization):
         from django.conf import settings
         from django.test import override_settings
 
-        import polar_portal.api.client as client
+        import polar_portal.api.download as download
+        import polar_portal.api.transport as transport
         from polar_portal.testing.adapter import FakeAdapter
 
         adapter = FakeAdapter(self)
-        wire = cast(Any, client)  # its transport is a cached function; a plain one does as well
-        transport, document_transport, is_public = wire.transport, wire.document_transport, wire.is_public
+        # Cached functions; plain ones do as well.
+        wire, fetching = cast(Any, transport), cast(Any, download)
+        before = wire.api_adapter, wire.document_adapter, fetching.is_public
         ours = {
             "POLAR_ACCESS_TOKEN": self.access_token,
             "POLAR_BASE_URL": self.base_url,
@@ -219,13 +222,13 @@ class FakePolar(Organization):
         }
         with override_settings(**ours):
             override = cast(Any, settings)._wrapped
-            wire.transport = lambda: adapter
-            wire.document_transport = lambda *, public_only: adapter
-            wire.is_public = lambda base_url: False  # no resolver need be asked for names that are not real
+            wire.api_adapter = lambda: adapter
+            wire.document_adapter = lambda *, public_only: adapter
+            fetching.is_public = lambda base_url: False  # no resolver need be asked for names that are not real
             try:
                 yield self
             finally:
-                wire.transport, wire.document_transport, wire.is_public = transport, document_transport, is_public
+                wire.api_adapter, wire.document_adapter, fetching.is_public = before
                 # An override that was made meanwhile and outlives us, as pytest-django's `settings` does where a test
                 # names it first, puts ours back when it ends. Then nothing of ours is to be in it.
                 for name in ours:

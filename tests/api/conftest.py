@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from polar_portal.api.client import Client, transport
+from polar_portal.api.client import Client
+from polar_portal.api.transport import api_adapter
 from polar_portal.conf import Secret
 
 from .server import HOST, RawServer, Turn
@@ -34,11 +35,11 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def own_transport() -> Iterator[None]:
     """Each test starts without connections and leaves none open."""
-    transport.cache_clear()
+    api_adapter.cache_clear()
     yield
-    if transport.cache_info().currsize:
-        transport().close()
-        transport.cache_clear()
+    if api_adapter.cache_info().currsize:
+        api_adapter().close()
+        api_adapter.cache_clear()
 
 
 @pytest.fixture
@@ -56,9 +57,11 @@ def serve() -> Iterator[Callable[..., RawServer]]:
 def connect() -> Callable[..., Client]:
     """Make a client of a server or of a base URL."""
 
-    def make(to: RawServer | str, *, token: str = TOKEN, budget: float = 10) -> Client:
+    def make(
+        to: RawServer | str, *, token: str = TOKEN, budget: float = 10, orders: str = "/v1/customer-portal/orders/"
+    ) -> Client:
         base_url = to if isinstance(to, str) else to.url
-        return Client(base_url, Secret(token), time.monotonic() + budget)
+        return Client(base_url, Secret(token), time.monotonic() + budget, orders=orders)
 
     return make
 

@@ -29,7 +29,8 @@ from urllib3.util import connection
 
 from polar_portal import __version__
 from polar_portal.api import deadline
-from polar_portal.api.client import Client, transport
+from polar_portal.api.client import Client
+from polar_portal.api.transport import api_adapter
 from polar_portal.conf import Secret
 from polar_portal.exceptions import (
     BillingDetailsInvalid,
@@ -64,12 +65,12 @@ Ask = Callable[[Client], object]
 
 ASKS: dict[str, Ask] = {
     "session": lambda client: client.create_customer_session({"external_customer_id": "1"}),
-    "orders": lambda client: client.orders(ORDERS, page=2, limit=20),
-    "order": lambda client: client.order(ORDERS, ID),
-    "update": lambda client: client.update_order(ORDERS, ID, CHANGES),
-    "invoice": lambda client: client.invoice(ORDERS, ID),
-    "generate": lambda client: client.generate_invoice(ORDERS, ID),
-    "receipt": lambda client: client.receipt(ORDERS, ID),
+    "orders": lambda client: client.orders(page=2, limit=20),
+    "order": lambda client: client.order(ID),
+    "update": lambda client: client.update_order(ID, CHANGES),
+    "invoice": lambda client: client.invoice(ID),
+    "generate": lambda client: client.generate_invoice(ID),
+    "receipt": lambda client: client.receipt(ID),
 }
 GOOD: dict[str, bytes] = {
     "session": reply(201, SESSION),
@@ -122,20 +123,20 @@ def test_each_call_asks_its_endpoint_with_token_and_version(
 
 def test_a_post_without_a_body_tells_that_it_is_empty(serve: Serve, connect: Connect) -> None:
     server = serve(reply(202, None))
-    connect(server).generate_invoice(ORDERS, ID)
+    connect(server).generate_invoice(ID)
     assert server.heard[0].header("Content-Length") == "0"
     assert server.heard[0].body == b""
 
 
 def test_the_merchants_endpoints_are_asked_where_the_organization_asks(serve: Serve, connect: Connect) -> None:
     server = serve(READY)
-    connect(server).invoice("/v1/orders/", ID)
+    connect(server, orders="/v1/orders/").invoice(ID)
     assert server.heard[0].target == f"/v1/orders/{ORDER_ID}/invoice"
 
 
 def test_a_path_of_the_base_url_is_kept(serve: Serve, connect: Connect) -> None:
     server = serve(READY)
-    connect(f"{server.url}/polar").invoice(ORDERS, ID)
+    connect(f"{server.url}/polar").invoice(ID)
     assert server.heard[0].target == f"/polar{ORDERS}{ORDER_ID}/invoice"
 
 
@@ -158,7 +159,7 @@ def test_a_session_may_lead_back(serve: Serve, connect: Connect, return_url: str
 
 def test_changed_billing_details_are_sent_as_they_are(serve: Serve, connect: Connect) -> None:
     server = serve(GOOD["update"])
-    connect(server).update_order(ORDERS, ID, CHANGES)
+    connect(server).update_order(ID, CHANGES)
     (heard,) = server.heard
     assert json.loads(heard.body) == CHANGES
     assert heard.header("Content-Length") == str(len(heard.body))
@@ -167,7 +168,7 @@ def test_changed_billing_details_are_sent_as_they_are(serve: Serve, connect: Con
 def test_a_cookie_is_never_sent_back(serve: Serve, connect: Connect) -> None:
     server = serve(reply(200, {"url": URL}, {"Set-Cookie": "session=of-another-customer; Path=/"}))
     for _ in range(2):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert [heard.header("Cookie") for heard in server.heard] == [None, None]
 
 
@@ -179,7 +180,7 @@ def test_a_netrc_does_not_replace_the_token(
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     server = serve(READY)
-    connect(server).invoice(ORDERS, ID)
+    connect(server).invoice(ID)
     assert server.heard[0].header("Authorization") == f"Bearer {TOKEN}"
 
 
@@ -197,7 +198,7 @@ def test_a_redirect_is_not_followed(serve: Serve, connect: Connect, call: str, s
 def test_two_clients_never_share_a_token(serve: Serve, connect: Connect) -> None:
     server = serve(READY)
     for token in ("polar_cst_a", "polar_cst_b"):
-        connect(server, token=token).invoice(ORDERS, ID)
+        connect(server, token=token).invoice(ID)
     assert [heard.header("Authorization") for heard in server.heard] == ["Bearer polar_cst_a", "Bearer polar_cst_b"]
     assert server.connections == 1
 
@@ -227,12 +228,12 @@ def test_a_session_is_made(serve: Serve, connect: Connect) -> None:
 
 
 def test_an_order_is_given(serve: Serve, connect: Connect) -> None:
-    assert connect(serve(GOOD["order"])).order(ORDERS, ID).id == ID
-    assert connect(serve(GOOD["update"])).update_order(ORDERS, ID, CHANGES).id == ID
+    assert connect(serve(GOOD["order"])).order(ID).id == ID
+    assert connect(serve(GOOD["update"])).update_order(ID, CHANGES).id == ID
 
 
 def test_a_page_of_orders_is_given(serve: Serve, connect: Connect) -> None:
-    page = connect(serve(GOOD["orders"])).orders(ORDERS, page=2, limit=20)
+    page = connect(serve(GOOD["orders"])).orders(page=2, limit=20)
     assert ([order.id for order in page.orders], page.total) == ([ID], 21)
 
 
@@ -240,15 +241,15 @@ def test_a_page_of_orders_is_given(serve: Serve, connect: Connect) -> None:
 def test_a_receipt_that_is_being_rendered_is_pending(serve: Serve, connect: Connect, answer: bytes) -> None:
     server = serve(answer, READY)
     with pytest.raises(DocumentPending) as caught:
-        connect(server).receipt(ORDERS, ID)
+        connect(server).receipt(ID)
     assert caught.value.polar_order_id == ID
-    assert connect(server).receipt(ORDERS, ID).url == URL
+    assert connect(server).receipt(ID).url == URL
     assert server.connections == 1
 
 
 @pytest.mark.parametrize("body", [None, b"", {}, b"nonsense"])
 def test_asking_for_an_invoice_only_needs_the_status(serve: Serve, connect: Connect, body: Any) -> None:
-    connect(serve(reply(202, body))).generate_invoice(ORDERS, ID)
+    connect(serve(reply(202, body))).generate_invoice(ID)
 
 
 @pytest.mark.parametrize("minutes", [-10, 0, 10])
@@ -258,7 +259,7 @@ def test_an_invoice_dies_by_polars_clock_not_by_ours(serve: Serve, connect: Conn
     ours = signed + timedelta(minutes=minutes)
     server = serve(reply(200, {"url": URL}, {"Date": answered}))
     with time_machine.travel(ours, tick=False):
-        document = connect(server).invoice(ORDERS, ID)
+        document = connect(server).invoice(ID)
     assert document.url == URL
     assert document.expires_at == ours + timedelta(seconds=595)
 
@@ -271,33 +272,33 @@ def test_life_counts_from_before_the_call(serve: Serve, connect: Connect) -> Non
             clock.shift(4)
             line.send(reply(200, {"url": URL}, {"Date": format_datetime(signed, usegmt=True)}))
 
-        document = connect(serve(slowly)).invoice(ORDERS, ID)
+        document = connect(serve(slowly)).invoice(ID)
     assert document.expires_at == signed + timedelta(seconds=600)
 
 
 def test_without_polars_clock_ours_counts(serve: Serve, connect: Connect) -> None:
     signed = datetime(2026, 11, 22, 7, 20, 46, tzinfo=timezone.utc)
     with time_machine.travel(signed + timedelta(seconds=100), tick=False):
-        assert connect(serve(READY)).invoice(ORDERS, ID).expires_at == signed + timedelta(seconds=600)
+        assert connect(serve(READY)).invoice(ID).expires_at == signed + timedelta(seconds=600)
 
 
 def test_an_invoice_whose_url_tells_no_end_has_none(serve: Serve, connect: Connect) -> None:
     server = serve(reply(200, {"url": "https://s3.example/1.pdf"}))
-    assert connect(server).invoice(ORDERS, ID).expires_at is None
+    assert connect(server).invoice(ID).expires_at is None
 
 
 def test_a_document_of_another_host_than_allowed_is_refused(serve: Serve, connect: Connect, settings: Settings) -> None:
     settings.POLAR_ALLOWED_DOCUMENT_HOSTS = [".amazonaws.com"]
     with pytest.raises(PolarUnavailable, match="makes no sense"):
-        connect(serve(READY)).invoice(ORDERS, ID)
+        connect(serve(READY)).invoice(ID)
     settings.POLAR_ALLOWED_DOCUMENT_HOSTS = [".amazonaws.com", "s3.example"]
-    assert connect(serve(READY)).invoice(ORDERS, ID).url == URL
+    assert connect(serve(READY)).invoice(ID).url == URL
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "//s3.example/1.pdf", "https://a@s3.example/", "", None, 5])
 def test_a_document_that_no_browser_may_be_sent_to_is_refused(serve: Serve, connect: Connect, url: Any) -> None:
     with pytest.raises(PolarUnavailable, match="makes no sense"):
-        connect(serve(reply(200, {"url": url}))).invoice(ORDERS, ID)
+        connect(serve(reply(200, {"url": url}))).invoice(ID)
 
 
 # What a bad answer means.
@@ -447,7 +448,7 @@ def test_refused_billing_details_are_told_by_field(
 ) -> None:
     items = [{"type": "value_error", "loc": ["body", *place], "msg": said, "input": "x"} for place, said in detail]
     with pytest.raises(BillingDetailsInvalid, match="422") as caught:
-        connect(serve(reply(422, error("PolarRequestValidationError", items)))).update_order(ORDERS, ID, CHANGES)
+        connect(serve(reply(422, error("PolarRequestValidationError", items)))).update_order(ID, CHANGES)
     assert caught.value.fields == fields
 
 
@@ -467,13 +468,13 @@ def test_a_missing_scope_that_is_not_named_well_is_not_repeated(
     headers = {} if challenge is None else {"WWW-Authenticate": challenge}
     server = serve(reply(403, {"error": "insufficient_scope"}, headers))
     with pytest.raises(PolarMisconfigured, match="lacks the scope that this needs"):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
 
 
 @pytest.mark.parametrize("code", ["<script>alert(1)</script>", "a\nb", "a b", "é", "a" * 61, "", 5, None, ["a"], {}])
 def test_an_error_code_that_is_none_is_not_repeated(serve: Serve, connect: Connect, code: Any) -> None:
     with pytest.raises(PolarUnavailable, match="500 without an error code"):
-        connect(serve(reply(500, {"error": code}))).invoice(ORDERS, ID)
+        connect(serve(reply(500, {"error": code}))).invoice(ID)
 
 
 NOW = datetime(2026, 11, 22, 7, 20, 46, tzinfo=timezone.utc)
@@ -512,7 +513,7 @@ def test_whatever_polar_says_the_wait_is_between_a_second_and_an_hour(
 ) -> None:
     server = serve(reply(429, b"", {} if said is None else {"Retry-After": said}))
     with time_machine.travel(NOW, tick=False), pytest.raises(RateLimited) as caught:
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert caught.value.retry_after == seconds
     assert type(caught.value.retry_after) is int
 
@@ -521,7 +522,7 @@ def test_whatever_polar_says_the_wait_is_between_a_second_and_an_hour(
 def test_a_date_after_which_to_ask_again_is_by_polars_clock(serve: Serve, connect: Connect, polars_clock: str) -> None:
     server = serve(reply(429, b"", {"Date": polars_clock, "Retry-After": polars_clock.replace(":46 ", ":56 ")}))
     with time_machine.travel(NOW, tick=False), pytest.raises(RateLimited) as caught:
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert caught.value.retry_after == 10
 
 
@@ -531,7 +532,7 @@ def test_when_polar_is_away_it_may_say_for_how_long(
 ) -> None:
     server = serve(reply(500, b"", {} if said is None else {"Retry-After": said}))
     with pytest.raises(PolarUnavailable) as caught:
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert caught.value.retry_after == seconds
 
 
@@ -641,7 +642,7 @@ def test_a_change_that_may_have_arrived_is_not_made_again(
 def test_a_get_that_was_answered_is_not_made_again(serve: Serve, connect: Connect, status: int) -> None:
     server = serve(reply(status, b""))
     with pytest.raises((PolarError, PolarMisconfigured, TokenRefused)):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert len(server.heard) == 1
 
 
@@ -672,7 +673,7 @@ def test_any_call_that_could_not_connect_is_made_again_once(
     ASKS[call](connect(server))
     assert (refusals.attempts, len(server.heard)) == (2, 1)
 
-    transport().close()
+    api_adapter().close()
     refusals = Refusals(monkeypatch, failure, failure, failure)
     with pytest.raises(PolarUnavailable, match="twice"):
         ASKS[call](connect(server))
@@ -694,7 +695,7 @@ def test_a_name_that_is_not_found_is_looked_up_again(
         return really(HOST, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    connect(f"http://polar.test:{server.port}").generate_invoice(ORDERS, ID)
+    connect(f"http://polar.test:{server.port}").generate_invoice(ID)
     assert (len(names), len(server.heard)) == (2, 1)
 
 
@@ -702,14 +703,14 @@ def test_a_closed_port_is_unavailable(connect: Connect) -> None:
     with socket.create_server((HOST, 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(PolarUnavailable, match="connecting failed") as caught:
-        connect(f"http://{HOST}:{port}").invoice(ORDERS, ID)
+        connect(f"http://{HOST}:{port}").invoice(ID)
     assert caught.value.retry_after == 30
 
 
 @pytest.mark.parametrize("base_url", ["https://a..b", f"https://{'a' * 64}.test", "https://a\\b", "http://[::1%lo"])
 def test_a_base_url_that_leads_nowhere_is_unavailable(connect: Connect, base_url: str) -> None:
     with pytest.raises(PolarUnavailable):
-        connect(base_url).invoice(ORDERS, ID)
+        connect(base_url).invoice(ID)
 
 
 # Connections.
@@ -734,7 +735,7 @@ def test_a_connection_is_used_again(serve: Serve, connect: Connect, answer: byte
     server = serve(answer)
     for _ in range(3):
         with suppress(PolarError):
-            connect(server).invoice(ORDERS, ID)
+            connect(server).invoice(ID)
     assert (server.connections, len(server.heard)) == (1, 3)
 
 
@@ -753,8 +754,8 @@ def test_a_connection_with_half_an_answer_is_not_used_again(serve: Serve, connec
     first, second = reply(500, b"a" * (1024 * 1024 + 1) + READY), READY
     server = serve(first, second)
     with pytest.raises(PolarUnavailable):
-        connect(server).generate_invoice(ORDERS, ID)
-    assert connect(server).invoice(ORDERS, ID).url == URL
+        connect(server).generate_invoice(ID)
+    assert connect(server).invoice(ID).url == URL
     assert server.connections == 2
 
 
@@ -769,15 +770,15 @@ def test_an_answer_before_the_answer_is_not_taken_for_it(serve: Serve, connect: 
         line.send(READY)
 
     server = serve(hinting, reply(202, None))
-    assert connect(server).invoice(ORDERS, ID).url == URL
+    assert connect(server).invoice(ID).url == URL
     # Nor is what comes late taken for the answer to the next call, which may be another customer's.
-    connect(server).generate_invoice(ORDERS, ID)
+    connect(server).generate_invoice(ID)
     assert (server.connections, len(server.heard)) == (1, 2)
 
 
 def test_a_connection_that_turns_into_something_else_is_not_used_again(serve: Serve, connect: Connect) -> None:
     server = serve(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n", READY)
-    assert connect(server).invoice(ORDERS, ID).url == URL
+    assert connect(server).invoice(ID).url == URL
     assert (server.connections, len(server.heard)) == (2, 2)
 
 
@@ -788,10 +789,10 @@ def padded(size: int) -> bytes:
 
 
 def test_an_answer_of_a_mebibyte_is_read_and_no_more(serve: Serve, connect: Connect) -> None:
-    assert connect(serve(reply(200, padded(1024 * 1024)))).invoice(ORDERS, ID).url == URL
+    assert connect(serve(reply(200, padded(1024 * 1024)))).invoice(ID).url == URL
     server = serve(reply(200, padded(1024 * 1024 + 1)))
     with pytest.raises(PolarUnavailable, match="over 1 MiB"):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert len(server.heard) == 1
 
 
@@ -806,7 +807,7 @@ def test_an_endless_answer_is_not_read_to_its_end(serve: Serve, connect: Connect
 
     server = serve(endless)
     with pytest.raises(PolarUnavailable, match="over 1 MiB"):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     # What lies in the system's buffers counts as sent, too.
     assert sum(line.sent for line in server.lines) < 32 * 1024 * 1024
 
@@ -817,7 +818,7 @@ def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused(serve: Serve, conn
     tracemalloc.start()
     try:
         with pytest.raises(PolarUnavailable, match="over 1 MiB"):
-            connect(server).invoice(ORDERS, ID)
+            connect(server).invoice(ID)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -827,7 +828,7 @@ def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused(serve: Serve, conn
 @pytest.mark.parametrize("packed", ["gzip", "deflate", "gzip, gzip, gzip, gzip, gzip, gzip, gzip"])
 def test_an_answer_that_does_not_unpack_is_unavailable(serve: Serve, connect: Connect, packed: str) -> None:
     with pytest.raises(PolarUnavailable):
-        connect(serve(reply(200, {"url": URL}, {"Content-Encoding": packed}))).invoice(ORDERS, ID)
+        connect(serve(reply(200, {"url": URL}, {"Content-Encoding": packed}))).invoice(ID)
 
 
 @pytest.mark.parametrize(
@@ -890,7 +891,7 @@ def test_a_byte_now_and_then_does_not_hold_a_call(
     server = serve(dripping(start, drop))
     began = time.monotonic()
     with pytest.raises(PolarUnavailable, match="timed out"):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert time.monotonic() - began < 6
     assert len(server.heard) == 1
 
@@ -907,7 +908,7 @@ def test_silence_does_not_hold_a_call(serve: Serve, connect: Connect, settings: 
 def test_the_click_may_end_before_the_call_would(serve: Serve, connect: Connect) -> None:
     began = time.monotonic()
     with pytest.raises(PolarUnavailable, match="timed out"):
-        connect(serve(silence), budget=0.2).invoice(ORDERS, ID)
+        connect(serve(silence), budget=0.2).invoice(ID)
     assert time.monotonic() - began < 6
 
 
@@ -921,7 +922,7 @@ def test_the_second_try_gets_only_the_time_that_is_left(serve: Serve, connect: C
     server = serve(late, silence)
     began = time.monotonic()
     with pytest.raises(PolarUnavailable, match=r"timed out after .*, twice"):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert time.monotonic() - began < 6
     assert len(server.heard) == 2
 
@@ -943,7 +944,7 @@ def test_a_slow_call_leaves_the_next_one_its_whole_time(serve: Serve, connect: C
 
     server = serve(late)
     for _ in range(3):
-        assert connect(server).invoice(ORDERS, ID).url == URL
+        assert connect(server).invoice(ID).url == URL
     assert server.connections == 1
 
 
@@ -967,11 +968,11 @@ def in_a_child(answer: Callable[[], bool]) -> bool:
 
 def test_a_forked_child_never_speaks_on_its_parents_connection(serve: Serve, connect: Connect) -> None:
     server = serve(READY)
-    connect(server).invoice(ORDERS, ID)
-    parents = transport()
-    assert in_a_child(lambda: transport() is not parents and connect(server).invoice(ORDERS, ID).url == URL)
-    assert transport() is parents
-    connect(server).invoice(ORDERS, ID)
+    connect(server).invoice(ID)
+    parents = api_adapter()
+    assert in_a_child(lambda: api_adapter() is not parents and connect(server).invoice(ID).url == URL)
+    assert api_adapter() is parents
+    connect(server).invoice(ID)
     assert [heard.connection for heard in server.heard] == [1, 2, 1]
 
 
@@ -980,7 +981,7 @@ def test_a_proxy_of_the_environment_is_used(serve: Serve, connect: Connect, monk
     monkeypatch.setenv("HTTP_PROXY", f"http://someone:word@{HOST}:{proxy.port}")
     monkeypatch.setenv("http_proxy", f"http://someone:word@{HOST}:{proxy.port}")
     for _ in range(2):
-        assert connect("http://polar.test").invoice(ORDERS, ID).url == URL
+        assert connect("http://polar.test").invoice(ID).url == URL
     assert proxy.heard[0].target == f"http://polar.test{ORDERS}{ORDER_ID}/invoice"
     assert proxy.heard[0].header("Host") == "polar.test"
     assert proxy.heard[0].header("Authorization") == f"Bearer {TOKEN}"
@@ -992,7 +993,7 @@ def test_no_proxy_is_honoured(serve: Serve, connect: Connect, monkeypatch: pytes
     proxy, server = serve(READY), serve(READY)
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setenv("no_proxy", HOST)
-    connect(server).invoice(ORDERS, ID)
+    connect(server).invoice(ID)
     assert (proxy.connections, server.connections) == (0, 1)
 
 
@@ -1005,7 +1006,7 @@ def test_a_dripping_proxy_does_not_hold_a_call(
     monkeypatch.setenv(f"{scheme}_proxy", proxy.url)
     began = time.monotonic()
     with pytest.raises(PolarUnavailable):
-        connect(f"{scheme}://polar.test").invoice(ORDERS, ID)
+        connect(f"{scheme}://polar.test").invoice(ID)
     assert time.monotonic() - began < 6
 
 
@@ -1015,7 +1016,7 @@ def test_a_proxy_that_is_away_is_unavailable(connect: Connect, monkeypatch: pyte
     for address in (f"http://{HOST}:{port}", "http://", "nonsense://[", f"{HOST}:{port}"):
         monkeypatch.setenv("https_proxy", address)
         with pytest.raises(PolarUnavailable):
-            connect("https://polar.test").invoice(ORDERS, ID)
+            connect("https://polar.test").invoice(ID)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks5h://127.0.0.1:9", "SOCKS4://127.0.0.1:9", "http://"])
@@ -1024,7 +1025,7 @@ def test_a_proxy_of_another_kind_is_refused_by_name(
 ) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     with pytest.raises(PolarUnavailable, match="names a proxy that is no http or https one"):
-        connect("https://polar.test").invoice(ORDERS, ID)
+        connect("https://polar.test").invoice(ID)
 
 
 def test_a_tunnel_through_a_proxy_hides_the_token_from_it(
@@ -1037,7 +1038,7 @@ def test_a_tunnel_through_a_proxy_hides_the_token_from_it(
     proxy = serve(tunnel, READY)
     monkeypatch.setenv("https_proxy", proxy.url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-    assert connect("https://polar.test").invoice(ORDERS, ID).url == URL
+    assert connect("https://polar.test").invoice(ID).url == URL
     opened, asked = proxy.heard
     assert (opened.method, opened.target, opened.header("Authorization")) == ("CONNECT", "polar.test:443", None)
     assert asked.header("Authorization") == f"Bearer {TOKEN}"
@@ -1050,7 +1051,7 @@ def test_a_bundle_of_the_environment_is_trusted(
     server = serve(READY, tls=certificate.context)
     monkeypatch.setenv(variable, str(certificate.path))
     for _ in range(2):
-        assert connect(server).invoice(ORDERS, ID).url == URL
+        assert connect(server).invoice(ID).url == URL
     assert server.connections == 1
 
 
@@ -1071,7 +1072,7 @@ def test_a_certificate_of_another_host_is_unavailable(
     server = serve(READY, tls=certificate_of_another.context)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate_of_another.path))
     with pytest.raises(PolarUnavailable, match="certificate"):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert server.heard == []
 
 
@@ -1084,10 +1085,10 @@ def test_a_verified_connection_is_not_lent_to_another_bundle(
 ) -> None:
     server = serve(READY, tls=certificate.context)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-    connect(server).invoice(ORDERS, ID)
+    connect(server).invoice(ID)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate_of_another.path))
     with pytest.raises(PolarUnavailable):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
 
 
 def test_a_bundle_that_is_not_there_is_unavailable(
@@ -1096,7 +1097,7 @@ def test_a_bundle_that_is_not_there_is_unavailable(
     server = serve(READY, tls=certificate.context)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(PolarUnavailable):
-        connect(server).invoice(ORDERS, ID)
+        connect(server).invoice(ID)
     assert server.heard == []
 
 
@@ -1105,24 +1106,24 @@ def test_a_server_that_never_shakes_hands_does_not_hold_a_call(connect: Connect,
     with socket.create_server((HOST, 0)) as silent:
         began = time.monotonic()
         with pytest.raises(PolarUnavailable, match="timed out"):
-            connect(f"https://{HOST}:{silent.getsockname()[1]}").invoice(ORDERS, ID)
+            connect(f"https://{HOST}:{silent.getsockname()[1]}").invoice(ID)
         assert time.monotonic() - began < 6
 
 
 def test_a_server_that_speaks_no_tls_is_unavailable(serve: Serve, connect: Connect) -> None:
     server = serve(READY)
     with pytest.raises(PolarUnavailable):
-        connect(f"https://{HOST}:{server.port}", budget=0.5).invoice(ORDERS, ID)
+        connect(f"https://{HOST}:{server.port}", budget=0.5).invoice(ID)
     assert server.heard == []
 
 
 def test_a_token_that_no_header_can_carry_is_not_sent(serve: Serve, connect: Connect) -> None:
     server = serve(READY)
     with pytest.raises(PolarUnavailable):
-        connect(server, token="a\r\nX-Other: b").invoice(ORDERS, ID)
+        connect(server, token="a\r\nX-Other: b").invoice(ID)
     assert server.connections == 0
 
 
 def test_the_client_shows_no_token() -> None:
-    client = Client("https://api.polar.sh", Secret(TOKEN), 0)
+    client = Client("https://api.polar.sh", Secret(TOKEN), 0, orders=ORDERS)
     assert TOKEN not in f"{client!r} {vars(client)!r}"

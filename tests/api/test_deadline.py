@@ -17,7 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util import connection
 
 from polar_portal.api import deadline
-from polar_portal.api.client import transport
+from polar_portal.api.transport import api_adapter
 
 from .server import HOST, RawServer, dripping, reply
 
@@ -26,7 +26,7 @@ Serve = Callable[..., RawServer]
 
 def send(url: str) -> requests.Response:
     request = requests.Request("GET", url).prepare()
-    return transport().send(request, stream=True, timeout=deadline.time_left())
+    return api_adapter().send(request, stream=True, timeout=deadline.time_left())
 
 
 def new_connection(port: int, host: str = HOST) -> socket.socket:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from polar_portal import __version__
-from polar_portal.api import client
-from polar_portal.api.client import LARGEST_DOCUMENT, document_transport, download
+from polar_portal.api.download import DOCUMENT_TIMEOUT, LARGEST_DOCUMENT, download
 from polar_portal.api.schemas import Document
+from polar_portal.api.transport import document_adapter
 from polar_portal.exceptions import PolarUnavailable
 
 from .server import HOST, Line, RawServer, Turn, cut_short, dripping, hang_up, reply, reset, silence
@@ -32,11 +32,11 @@ Serve = Callable[..., RawServer]
 @pytest.fixture(autouse=True)
 def _own_transport() -> Iterator[None]:
     """Each test starts without connections and leaves none open."""
-    document_transport.cache_clear()
+    document_adapter.cache_clear()
     yield
     for public_only in (True, False):
-        document_transport(public_only=public_only).close()
-    document_transport.cache_clear()
+        document_adapter(public_only=public_only).close()
+    document_adapter.cache_clear()
 
 
 def fetch(
@@ -227,8 +227,8 @@ def test_it_ends_when_its_time_is_over(serve: Serve, turn: Turn) -> None:
 
 
 def test_it_has_half_a_minute_unless_told_otherwise(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client.DOCUMENT_TIMEOUT == 30
-    monkeypatch.setattr(client, "DOCUMENT_TIMEOUT", 0.3)
+    assert DOCUMENT_TIMEOUT == 30
+    monkeypatch.setattr("polar_portal.api.download.DOCUMENT_TIMEOUT", 0.3)
     refused(serve(silence))
 
 

@@ -60,10 +60,9 @@ def prepare(base_url: str, polar: FakePolar) -> None:
     django.setup()
     call_command("migrate", verbosity=0)
 
-    from polar_portal import documents, views
+    from polar_portal import making
 
-    documents.ASK_EVERY = documents.ASK_FOR_RECEIPT_EVERY = ASKING
-    vars(views)["ASK_EVERY"] = ASKING  # it has imported the name
+    making.ASK_EVERY = making.ASK_FOR_RECEIPT_EVERY = ASKING
 
 
 def directed(director: Director, stack: ExitStack) -> None:

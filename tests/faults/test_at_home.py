@@ -379,7 +379,7 @@ def test_cache_that_there_is_not(customer: Customer, settings: Settings, polar: 
 
 # The database
 
-MODELS = ("polar_portal.models", "WARNING")
+MODELS = ("polar_portal.database", "WARNING")
 
 
 def test_database_that_is_read_only(customer: Customer) -> None:

@@ -25,7 +25,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from polar_portal.models import CustomerSession, Order, WebhookDelivery, from_field
+from polar_portal.database import from_field
+from polar_portal.models import CustomerSession, Order, WebhookDelivery
 from polar_portal.testing import FakeCustomer, FakeOrder, FakePolar
 from tests.hosts.people.models import Payment, Sale
 

@@ -32,6 +32,7 @@ EACH = quick(50)
 #: What forges a line of a log, clears a terminal, ends a header.
 MARK = "FORGED"
 INJECTION = f"\r\n{MARK} ERROR polar_portal: all is well\x1b[2J\x00"
+ORDERS = "/v1/customer-portal/orders/"
 ORDER_ID = uuid.UUID("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
 STATUSES = st.sampled_from([200, 201, 202, 204, 206, 226, 300, 301, 304, 307, 400, 401, 403, 404, 405, 409, 410, 411])
 STATUSES |= st.sampled_from([413, 418, 422, 429, 431, 451, 499, 500, 501, 502, 503, 504, 520, 599, 600, 999])
@@ -94,15 +95,14 @@ def kept(fake_polar: FakePolar, ada: User, ada_at_polar: FakeCustomer) -> Custom
 
 
 def every_call(client: Client) -> list[Any]:
-    root = "/v1/customer-portal/orders/"
     return [
         (lambda: client.create_customer_session({"external_customer_id": "1"}), IssuedSession),
-        (lambda: client.orders(root, page=1, limit=50), OrderPage),
-        (lambda: client.order(root, ORDER_ID), PortalOrder),
-        (lambda: client.update_order(root, ORDER_ID, {"billing_name": "Ada"}), PortalOrder),
-        (lambda: client.invoice(root, ORDER_ID), Document),
-        (lambda: client.generate_invoice(root, ORDER_ID), type(None)),
-        (lambda: client.receipt(root, ORDER_ID), Document),
+        (lambda: client.orders(page=1, limit=50), OrderPage),
+        (lambda: client.order(ORDER_ID), PortalOrder),
+        (lambda: client.update_order(ORDER_ID, {"billing_name": "Ada"}), PortalOrder),
+        (lambda: client.invoice(ORDER_ID), Document),
+        (lambda: client.generate_invoice(ORDER_ID), type(None)),
+        (lambda: client.receipt(ORDER_ID), Document),
     ]
 
 
@@ -120,7 +120,7 @@ def every_call(client: Client) -> list[Any]:
 def test_any_answer_is_a_typed_object_or_one_of_our_exceptions(
     fake_polar: FakePolar, status: int, body: Any, headers: dict[str, str]
 ) -> None:
-    client = Client(conf.POLAR_BASE_URL, Secret("polar_oat_x"), time.monotonic() + 60)
+    client = Client(conf.POLAR_BASE_URL, Secret("polar_oat_x"), time.monotonic() + 60, orders=ORDERS)
     fake_polar.fail(status=status, json=body, headers=headers, times=None)
     try:
         for call, kind in every_call(client):
@@ -145,7 +145,7 @@ def test_any_answer_is_a_typed_object_or_one_of_our_exceptions(
 @example(body=b'\xef\xbb\xbf{"url": "https://s3.example/"}', status=200, encoding="")
 @example(body=b'{"url": "a", "url": "javascript:alert(1)"}', status=200, encoding="")
 def test_any_bytes_are_one_of_our_exceptions(fake_polar: FakePolar, body: bytes, status: int, encoding: str) -> None:
-    client = Client(conf.POLAR_BASE_URL, Secret("polar_oat_x"), time.monotonic() + 60)
+    client = Client(conf.POLAR_BASE_URL, Secret("polar_oat_x"), time.monotonic() + 60, orders=ORDERS)
     headers = {"Content-Encoding": encoding} if encoding else {}
     fake_polar.fail(status=status, body=body, headers=headers, times=None)
     try:
@@ -223,7 +223,9 @@ def test_an_order_with_any_field_replaced_is_a_page_or_polar_talks_nonsense(
     caplog.clear()
     cache.clear()
     order = fake_polar.add_order(ada_at_polar, receipt=True)
-    client = Client(conf.POLAR_BASE_URL, Secret(token_of(fake_polar, ada_at_polar)), time.monotonic() + 60)
+    client = Client(
+        conf.POLAR_BASE_URL, Secret(token_of(fake_polar, ada_at_polar)), time.monotonic() + 60, orders=ORDERS
+    )
     page = ask(fake_polar, client, "/v1/customer-portal/orders/?limit=50")
     body = next(each for each in page["items"] if each["id"] == str(order.id))
     where = data.draw(st.sampled_from(["", "billing_address", "items", "customer", "product"]))
@@ -273,7 +275,7 @@ def test_a_session_with_any_field_replaced_is_one_or_polar_talks_nonsense(
 ) -> None:
     cache.clear()
     CustomerSession.objects.all().delete()
-    client = Client(conf.POLAR_BASE_URL, conf.POLAR_ACCESS_TOKEN, time.monotonic() + 60)
+    client = Client(conf.POLAR_BASE_URL, conf.POLAR_ACCESS_TOKEN, time.monotonic() + 60, orders=ORDERS)
     who = {"external_customer_id": str(ada.pk)}
     body: Any = client._exchange("POST", "/v1/customer-sessions/", who, time.monotonic() + 60).data  # type: ignore[union-attr]
     record = data.draw(st.sampled_from([body, body["customer"]]))

@@ -39,7 +39,7 @@ from pytest_django import Settings
 from example_project.shop.models import Purchase
 from polar_portal import customers, signals
 from polar_portal.api import client as api
-from polar_portal.api.client import transport
+from polar_portal.api.transport import api_adapter
 from polar_portal.conf import Secret, conf
 from polar_portal.exceptions import NotACustomer, OrderNotFound, PolarError, PolarMisconfigured
 from polar_portal.models import CustomerSession, WebhookDelivery
@@ -212,13 +212,13 @@ def round_of_everything(
     caplog.set_level(logging.DEBUG)
     settings.POLAR_CUSTOMER_RESOLVER = "tests.security.test_secrets_at_rest.by_external_id"
     polar = FakePolar()
-    transport.cache_clear()
+    api_adapter.cache_clear()
     with polar.serve() as base_url, time_machine.travel(NOON, tick=True) as now:
         settings.POLAR_BASE_URL, settings.POLAR_ACCESS_TOKEN = base_url, polar.access_token
         settings.POLAR_WEBHOOK_SECRET = polar.webhook_secret
         yield Round(polar, now)
-    transport().close()
-    transport.cache_clear()
+    api_adapter().close()
+    api_adapter.cache_clear()
 
 
 def bytes_of_the_database(folder: Path) -> bytes:
@@ -363,7 +363,7 @@ def test_pickles_are_refused_or_hold_no_secret(round_of_everything: Round) -> No
     round_of_everything.run()
     portal, staff = CustomerPortal(ada), OrganizationPortal()
     identity, organization = portal._identity(), staff._identity()
-    client = api.Client(conf.POLAR_BASE_URL, conf.POLAR_ACCESS_TOKEN, time.monotonic() + 5)
+    client = api.Client(conf.POLAR_BASE_URL, conf.POLAR_ACCESS_TOKEN, time.monotonic() + 5, orders="/v1/orders/")
     document = portal.receipt(order.id)
     tag = Template("{% load polar_portal %}{% polar_invoice order as invoice %}")
     context = Context({"user": ada, "order": order.id})

@@ -17,7 +17,8 @@ from django.template import Context, Template
 from pytest_django import Settings
 
 from polar_portal.api import deadline
-from polar_portal.api.client import Client, download
+from polar_portal.api.client import Client
+from polar_portal.api.download import download
 from polar_portal.api.schemas import Document
 from polar_portal.conf import Secret
 from polar_portal.exceptions import PolarError, PolarMisconfigured
@@ -48,9 +49,9 @@ def time_is_up(*args: Any, **kwargs: Any) -> None:
 
 def test_error_that_lands_in_the_middle_of_a_call_shows_no_header(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadline._Connection, "_new_conn", time_is_up)
-    client = Client("http://127.0.0.1:1", Secret("polar_oat_hidden"), time.monotonic() + 10)
+    client = Client("http://127.0.0.1:1", Secret("polar_oat_hidden"), time.monotonic() + 10, orders="/v1/orders/")
     with pytest.raises(TimeIsUp) as caught:
-        client.invoice("/v1/orders/", uuid.uuid4())
+        client.invoice(uuid.uuid4())
     told = reported(caught.value)
     assert "_exchange.path" in told, "the frames of ours are there"
     assert "polar_oat_hidden" not in told

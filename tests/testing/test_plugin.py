@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 
 import polar_portal.testing
-from polar_portal.api import client
+from polar_portal.api import transport
 from polar_portal.identity import SESSIONS_A_MINUTE
 from polar_portal.portal import CustomerPortal
 from polar_portal.testing import FakePolar
@@ -48,12 +48,12 @@ def test_fixture_is_a_fake_that_is_installed(fake_polar: FakePolar) -> None:
 
 
 def test_installing_is_undone() -> None:
-    before = client.transport
+    before = transport.api_adapter
     polar = FakePolar()
     with polar.installed():
-        assert client.transport is not before
+        assert transport.api_adapter is not before
         assert polar.base_url == setting("POLAR_BASE_URL")
-    assert client.transport is before
+    assert transport.api_adapter is before
     assert setting("POLAR_BASE_URL") != polar.base_url
 
 
@@ -87,7 +87,7 @@ def test_in_process_response_can_be_read_as_a_stream(fake_polar: FakePolar) -> N
     import requests
 
     request = requests.Request("GET", f"{fake_polar.base_url}/v1/orders/").prepare()
-    response = client.transport().send(request, stream=True, timeout=1, verify=True, cert=None, proxies=None)
+    response = transport.api_adapter().send(request, stream=True, timeout=1, verify=True, cert=None, proxies=None)
     assert response.status_code == 401
     assert response.raw.read1(5) == b'{"err'
     assert response.raw.read() == b'or":"Unauthorized","detail":"Unauthorized"}'

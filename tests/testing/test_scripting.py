@@ -64,6 +64,11 @@ def test_scripts_are_used_in_the_order_they_were_given(api: Api, polar: FakePola
     assert api("GET", LIST, by=ada).status_code == 200
 
 
+def test_no_times_is_never(api: Api, polar: FakePolar, ada: FakeCustomer) -> None:
+    polar.fail(status=500, times=0)
+    assert api("GET", LIST, by=ada).status_code == 200
+
+
 def test_connection_can_break(api: Api, polar: FakePolar, ada: FakeCustomer) -> None:
     polar.fail("GET", exception=requests.ConnectionError)
     with pytest.raises(requests.ConnectionError):

@@ -7,13 +7,12 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.dateparse import parse_date, parse_datetime
 
 from polar_portal.api.schemas import PortalOrder
 from polar_portal.exceptions import (
@@ -25,10 +24,10 @@ from polar_portal.exceptions import (
 )
 from polar_portal.export import DOWNLOADED, Export, Wanted
 from polar_portal.export.files import SUMMARY
-from polar_portal.identity import OrganizationIdentity
 from polar_portal.management.export_folder import Folder
+from polar_portal.management.moments import moment
 from polar_portal.management.progress import Progress
-from polar_portal.orders import all_pages
+from polar_portal.sync import all_pages
 
 if TYPE_CHECKING:
     from polar_portal.api.client import Client
@@ -70,7 +69,7 @@ class Filter:
 
 
 def _ask(order_id: uuid.UUID, client: Client) -> PortalOrder:
-    return client.order(OrganizationIdentity.orders, order_id)
+    return client.order(order_id)
 
 
 class Command(BaseCommand):
@@ -83,8 +82,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--output", required=True, metavar="PATH", help="a folder, or a file that ends in .zip; made if need be"
         )
-        parser.add_argument("--since", metavar="DATE", help="orders created then or later: ISO 8601, UTC")
-        parser.add_argument("--until", metavar="DATE", help="orders created before then: ISO 8601, UTC")
+        parser.add_argument(
+            "--since", metavar="DATE", help="orders created then or later, like 2026-11-01 or 2026-11-01T09:30"
+        )
+        parser.add_argument("--until", metavar="DATE", help="orders created before then")
         parser.add_argument(
             "--customer",
             action="append",
@@ -225,16 +226,7 @@ def _filters(since: str | None, until: str | None, customers: list[str]) -> list
 
 
 def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        day = parse_date(text)
-        moment = datetime.combine(day, time()) if day else parse_datetime(text)
-    except ValueError:
-        moment = None
-    if moment is None or not 1970 < moment.year < 9999:
-        raise CommandError(f"{option} must be like 2026-10-01 or 2026-10-01T12:00:00Z.")
-    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return None if text is None else moment(option, text).astimezone(timezone.utc)
 
 
 def _customer(text: str) -> uuid.UUID | str:

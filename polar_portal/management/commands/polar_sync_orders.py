@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import datetime, timezone
+from datetime import timezone
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.dateparse import parse_datetime
-from django.utils.timezone import is_aware, make_aware
 
 from polar_portal.exceptions import PolarError, PolarMisconfigured
+from polar_portal.management.moments import moment
 from polar_portal.management.progress import Progress
-from polar_portal.orders import OVERLAP, SyncRun, sync
+from polar_portal.sync import OVERLAP, SyncRun, sync
 
 #: After how many orders there is a line where nobody watches.
 EVERY = 1000
@@ -37,7 +35,7 @@ class Command(BaseCommand):
         """Write how it goes. What Polar refuses, or what makes no sense, raises CommandError: it exits with 1."""
         if options["full"] and options["since"]:
             raise CommandError("--full and --since say different things: give one of them.")
-        since = _moment(options["since"]) if options["since"] else None
+        since = moment("--since", options["since"]) if options["since"] else None
         progress = Progress(self, quiet=options["verbosity"] < 1, every=EVERY)
         run = SyncRun(since=None)
         named = 0
@@ -56,21 +54,10 @@ class Command(BaseCommand):
         except (PolarError, PolarMisconfigured) as failure:
             raise CommandError(f"{str(failure).rstrip('.')}. {_way_on(run)}") from None
         except KeyboardInterrupt:
-            self.stderr.write(f"Stopped. {_way_on(run)}")
-            sys.exit(130)
+            raise CommandError(f"Stopped. {_way_on(run)}", returncode=130) from None
         progress.say(f"Done: {run.seen:,} orders seen, {run.new:,} new, {run.changed:,} changed.")
         if run.left_out:
             raise CommandError(f"{len(run.left_out):,} left out, because they make no sense: see above.")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = parse_datetime(text)
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise CommandError(f"--since is {text!r}; it must look like 2026-11-01 or 2026-11-01T09:30.")
-    return moment if is_aware(moment) else make_aware(moment)
 
 
 def _way_on(run: SyncRun) -> str:
