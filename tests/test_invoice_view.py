@@ -432,3 +432,23 @@ def test_polar_is_called_outside_of_the_hosts_transaction() -> None:
 
     for pattern in urlpatterns:
         assert "default" in pattern.callback._non_atomic_requests, pattern.name
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_polar_that_is_away_is_one_line_and_mails_no_admin(
+    fake_polar: FakePolar,
+    ada: User,
+    ada_at_polar: FakeCustomer,
+    click: Click,
+    json: bool,
+    settings: Settings,
+    mailoutbox: list[object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # With Django's own logging, which mails each ERROR of `django.request`.
+    settings.DEBUG, settings.ADMINS = False, [("Sam", "sam@shop.example")]
+    fake_polar.fail(status=503, times=None)
+    assert click(ada, fake_polar.add_order(ada_at_polar).id, json=json).status_code == 503
+    lines = [(record.name, record.levelname) for record in caplog.records]
+    assert lines == [("polar_portal.portal", "WARNING")]
+    assert mailoutbox == []
