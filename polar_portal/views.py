@@ -172,8 +172,8 @@ class PortalView(View):
                 context["retry_url"] = self.back
             response = self.page("failure", context, failure.status)
         if failure.status == 503:
-            # It has its line, at the level that it deserves. Django would add one at ERROR for each click while Polar is
-            # away, and mail that to ADMINS.
+            # It has its line, at the level that it deserves. Django would add one at ERROR for each click while Polar
+            # is away, and mail that to ADMINS.
             response._has_been_logged = True  # type: ignore[attr-defined]
         if retry_after is not None:
             response["Retry-After"] = str(retry_after)

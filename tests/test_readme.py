@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import zipfile
@@ -89,6 +90,43 @@ def test_a_bare_project_shows_the_button_by_the_readmes_steps(wheel: Path, tmp_p
     script = f"BUTTON = '''{blocks('html')[0]}'''\n{PAGE}"
     output = run(sys.executable, "manage.py", "shell", "-c", script, cwd=project, **environment)
     assert f"downloaded with {installed}" in output
+
+
+def test_a_polar_of_ones_own_is_what_the_project_talks_to(wheel: Path, tmp_path: Path) -> None:
+    installed, port = tmp_path / "installed", free_port()
+    zipfile.ZipFile(wheel).extractall(installed)
+    run(sys.executable, "-m", "django", "startproject", "mysite", ".", cwd=tmp_path)
+    polar, where = (block for block in blocks("python") if "8001" in block)
+    (urls,) = (block for block in blocks("python") if block.startswith("# urls.py"))
+    for name, added in (("settings.py", blocks("python")[0] + where), ("urls.py", urls)):
+        file = tmp_path / "mysite" / name
+        file.write_text(file.read_text(encoding="utf-8") + added.replace("8001", str(port)), encoding="utf-8")
+    (tmp_path / "polar.py").write_text(polar.replace("8001", str(port)), encoding="utf-8")
+    environment = {"PYTHONPATH": str(installed), "POLAR_ACCESS_TOKEN": "polar_oat_of_nobody"}
+    for command in ("migrate", "createsuperuser --noinput --username ada --email ada@shop.example"):
+        run(sys.executable, "manage.py", *command.split(), cwd=tmp_path, DJANGO_SUPERUSER_PASSWORD="x", **environment)
+    with subprocess.Popen(
+        [sys.executable, "-u", "polar.py"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as served:
+        assert served.stdin
+        assert served.stdout
+        try:
+            assert served.stdout.read(len("Polar is at ")) == "Polar is at "
+            report = run(sys.executable, "manage.py", "polar_check", "--user", "ada", cwd=tmp_path, **environment)
+        finally:
+            served.communicate("\n")
+    assert f"127.0.0.1:{port}" in report
+    assert re.search(r"^ok +user ", report, re.MULTILINE)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def test_a_missing_token_is_named_by_check(wheel: Path, tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def test_of_a_client_that_goes_away_nothing_more_is_begun(site: Site, polar: Slo
     browser = site.ask(path, visitor)
     polar.wait_until_held(1)
     browser.close()
+    assert site.told() == ["cancelled", path, 1]
     polar.let_go()
     assert site.told() == ["ended", path, 0]
     assert polar.count("GET", "/invoice") == 1

@@ -29,7 +29,11 @@ async def invoice(request: HttpRequest, polar_order_id: uuid.UUID) -> HttpRespon
 
 async def both(request: HttpRequest, first: uuid.UUID, second: uuid.UUID) -> HttpResponse:
     portal = CustomerPortal(await request.auser())
-    documents = await asyncio.gather(portal.ainvoice(first), portal.ainvoice(second))
+    try:
+        documents = await asyncio.gather(portal.ainvoice(first), portal.ainvoice(second))
+    except asyncio.CancelledError:
+        tell("cancelled", request.path)
+        raise
     return HttpResponse(" ".join(document.url for document in documents))
 
 
