@@ -324,3 +324,13 @@ def test_secret_hides_itself() -> None:
 
     with pytest.raises(TypeError):
         pickle.dumps(secret)
+
+
+def test_scope_is_keyed_and_each_key_has_its_own(settings: Settings) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a", ["b"]
+    first, fallback = customers.scopes("customer", "ada@shop.example")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "b", []
+    # Without the key nobody can find out by trying whose a cache key or a row is.
+    assert list(customers.scopes("customer", "ada@shop.example")) == [fallback]
+    assert first != fallback
+    assert list(customers.scopes("customer", "bob@shop.example")) != [fallback]
