@@ -90,7 +90,7 @@ def prefers_json(accept: str) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
-def told_to_nobody_else(view: Any) -> Any:
+def guarded(view: Any) -> Any:
     """Check forms for CSRF, and keep all answers, those of that check too, out of every cache."""
     protected = csrf_protect(view)
 
@@ -118,7 +118,7 @@ class PortalView(View):
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         # Here and not by `method_decorator`, which decorates anew at each request.
-        return outside_transactions(login_not_required(told_to_nobody_else(super().as_view(**initkwargs))))
+        return outside_transactions(login_not_required(guarded(super().as_view(**initkwargs))))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.wants_json = prefers_json(request.META.get("HTTP_ACCEPT", "*/*"))
