@@ -137,7 +137,7 @@ class Conf:
 
     @property
     def POLAR_RETURN_URL(self) -> str:
-        """Where Polar's hosted portal leads back to; empty: nowhere."""
+        """Where Polar's hosted portal leads back to; empty: our list of orders."""
         return self._text("POLAR_RETURN_URL", "")
 
     @property

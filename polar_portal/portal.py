@@ -193,7 +193,7 @@ class _Portal(Generic[I]):
         await sync_to_async(self.require)(kind, polar_order_id)
 
     def _announce(self, kind: str, polar_order_id: uuid.UUID | str) -> None:
-        if document_handed_out.receivers:
+        if document_handed_out.receivers:  # mostly nobody listens, and a warm click need not look further
             announce(document_handed_out, type(self), user=self._user, polar_order_id=_uuid(polar_order_id), kind=kind)
 
     def _run(self, what: str, polar_order_id: uuid.UUID | str, act: Callable[[I, uuid.UUID], T]) -> T:
